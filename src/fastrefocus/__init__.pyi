@@ -1,0 +1,10 @@
+from .errors import Cancelled, FastRefocusError, ModelError, PhotoError
+
+__version__: str
+
+__all__ = [
+    "Cancelled",
+    "FastRefocusError",
+    "ModelError",
+    "PhotoError",
+]

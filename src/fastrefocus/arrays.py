@@ -1,0 +1,206 @@
+"""The one place where arrays that come from outside are checked and converted."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+#: A float image holds values of 0..1, with this much room for noise and for highlights.
+FLOAT_RANGE = (-0.5, 16.0)
+
+
+def as_image(image: npt.ArrayLike, name: str = "image") -> FloatArray:
+    """Check an image and return it as C-contiguous float32, 0..1.
+
+    Parameters
+    ----------
+    image : array_like
+        (H, W) or (H, W, 3), RGB. uint8 and uint16 are divided by their type's maximum; float16,
+        float32 and float64 are taken as 0..1 with room for noise and highlights (-0.5 to 16).
+    name : str
+        The argument's name, for the error message.
+
+    Returns
+    -------
+    ndarray
+        float32, C-contiguous, same height, width and channels. The input itself where it already is that.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is not one of those above.
+    ValueError
+        If the shape is not one of those above, an axis is empty, a value is NaN or infinite, or a float
+        image looks like 0..255.
+    """
+    array = _numeric(image, name)
+    _check_image_shape(array.shape, name)
+    if array.dtype.kind == "u":
+        maximum = np.float32(np.iinfo(array.dtype).max)
+        return np.ascontiguousarray(array, dtype=np.float32) / maximum
+    result = np.ascontiguousarray(array, dtype=np.float32)
+    _check_finite(result, name)
+    _check_float_range(result, name)
+    return result
+
+
+def as_plane(
+    values: npt.ArrayLike, name: str, *, shape: Sequence[int] | None = None, nan_ok: bool = False
+) -> FloatArray:
+    """Check a map of one real number a pixel and return it as C-contiguous float32.
+
+    Parameters
+    ----------
+    values : array_like
+        (H, W), any real dtype but bool; integers are not scaled.
+    name : str
+        The argument's name, for the error message.
+    shape : sequence of int, optional
+        The (height, width) that the map must have.
+    nan_ok : bool
+        Whether NaN (unknown) is accepted. Infinity never is.
+
+    Returns
+    -------
+    ndarray
+        (H, W) float32.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is bool, complex or not numeric.
+    ValueError
+        If the shape is wrong, an axis is empty, or a value is not finite.
+    """
+    array = _real(values, name)
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(f"{name} must have shape (H, W) with H, W >= 1, got {array.shape}")
+    if shape is not None and array.shape != tuple(shape[:2]):
+        raise ValueError(f"{name} must have the image's height and width {tuple(shape[:2])}, got {array.shape}")
+    result = np.ascontiguousarray(array, dtype=np.float32)
+    _check_finite(result, name, nan_ok=nan_ok)
+    return result
+
+
+def as_psf(psf: npt.ArrayLike, image_shape: Sequence[int] | None = None, name: str = "psf") -> FloatArray:
+    """Check a point spread function and return it as C-contiguous float32.
+
+    Parameters
+    ----------
+    psf : array_like
+        (h, w), both odd so that it has a centre pixel; real, finite, with a positive sum. It is not normalised.
+    image_shape : sequence of int, optional
+        The image that it is to be used on; a larger PSF is refused.
+    name : str
+        The argument's name, for the error message.
+
+    Returns
+    -------
+    ndarray
+        (h, w) float32.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is bool, complex or not numeric.
+    ValueError
+        If the shape is even or larger than the image, a value is not finite, or the sum is not positive.
+    """
+    result = as_plane(psf, name)
+    height, width = result.shape
+    if height % 2 == 0 or width % 2 == 0:
+        raise ValueError(f"{name} must have an odd height and width (a centre pixel), got {result.shape}")
+    if image_shape is not None and (height > image_shape[0] or width > image_shape[1]):
+        raise ValueError(f"{name} of shape {result.shape} is larger than the image {tuple(image_shape[:2])}")
+    total = float(result.sum())
+    if not total > 0:
+        raise ValueError(f"{name} must have a positive sum, got {total:g}")
+    return result
+
+
+def as_mask(mask: npt.ArrayLike, shape: Sequence[int], name: str = "mask") -> BoolArray:
+    """Check a mask and return it as C-contiguous bool.
+
+    Parameters
+    ----------
+    mask : array_like
+        (H, W) of bool, or of numbers, where every value but 0 means inside.
+    shape : sequence of int
+        The (height, width) that it must have.
+    name : str
+        The argument's name, for the error message.
+
+    Returns
+    -------
+    ndarray
+        (H, W) bool.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is complex or not numeric.
+    ValueError
+        If the shape is wrong or a value is not finite.
+    """
+    array = np.asarray(mask)
+    if array.dtype.kind != "b":
+        array = as_plane(array, name) != 0
+    if array.shape != tuple(shape[:2]):
+        raise ValueError(f"{name} must have the image's height and width {tuple(shape[:2])}, got {array.shape}")
+    return np.ascontiguousarray(array)
+
+
+def _real(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # ragged nested sequences
+        raise TypeError(f"{name} must be an array of numbers: {error}") from None
+    if array.dtype.kind not in "uif":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    return array
+
+
+def _numeric(image: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+    array = _real(image, name)
+    if array.dtype.kind == "f" or array.dtype in (np.uint8, np.uint16):
+        return array
+    raise TypeError(
+        f"{name} must be uint8, uint16 or float (0..1), got dtype {array.dtype}; "
+        "convert it, for example with image.astype(np.uint8)"
+    )
+
+
+def _check_image_shape(shape: tuple[int, ...], name: str) -> None:
+    if len(shape) in (2, 3) and 0 not in shape and (len(shape) == 2 or shape[2] == 3):
+        return
+    hint = ""
+    if len(shape) == 3 and shape[2] == 4:
+        hint = "; leave the alpha channel out, for example image[..., :3]"
+    elif len(shape) == 3 and shape[2] == 1:
+        hint = "; a grey image is (H, W), for example image[..., 0]"
+    elif len(shape) == 3 and shape[0] == 3:
+        hint = "; channels come last, for example image.transpose(1, 2, 0)"
+    raise ValueError(f"{name} must have shape (H, W) or (H, W, 3) with H, W >= 1, got {shape}{hint}")
+
+
+def _check_finite(array: FloatArray, name: str, *, nan_ok: bool = False) -> None:
+    bad = np.isinf(array) if nan_ok else ~np.isfinite(array)
+    if bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        accepted = "finite numbers or NaN" if nan_ok else "finite numbers"
+        raise ValueError(f"{name} must hold {accepted}, got {array[where]} at index {where}")
+
+
+def _check_float_range(array: FloatArray, name: str) -> None:
+    low, high = float(array.min()), float(array.max())
+    if low >= FLOAT_RANGE[0] and high <= FLOAT_RANGE[1]:
+        return
+    hint = "; divide it by 255" if 16 < high <= 255 else "; divide it by 65535" if 255 < high <= 65535 else ""
+    raise ValueError(
+        f"a float {name} must hold values of 0..1 (at least {FLOAT_RANGE[0]}, at most {FLOAT_RANGE[1]:g}), "
+        f"got {low:g} to {high:g}{hint}"
+    )

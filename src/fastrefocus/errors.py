@@ -1,0 +1,17 @@
+"""Exceptions that callers may want to tell apart from a plain ValueError."""
+
+
+class FastRefocusError(Exception):
+    """Base of the exceptions that this library defines."""
+
+
+class PhotoError(FastRefocusError, ValueError):
+    """A file is not a photo that can be read, or cannot be written as one."""
+
+
+class ModelError(FastRefocusError, ValueError):
+    """An ONNX file is broken, or is not a depth model of the form expected."""
+
+
+class Cancelled(FastRefocusError):
+    """The caller's ``callback`` returned False."""

@@ -1,0 +1,65 @@
+"""How many threads to use, and a pool of our own to use them in.
+
+Numba's threading layers and OpenMP survive neither a fork nor several Python threads, so every kernel
+here releases the GIL and is called from ordinary Python threads.
+"""
+
+import operator
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+#: Applies a function to every item and returns the results in the items' order.
+Map = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
+
+
+def thread_count(threads: int | None) -> int:
+    """Return the number of threads to use: `threads`, or every CPU that this process may run on.
+
+    Parameters
+    ----------
+    threads : int or None
+        At least 1, or None for all.
+
+    Returns
+    -------
+    int
+        At least 1.
+
+    Raises
+    ------
+    TypeError
+        If `threads` is neither an integer nor None.
+    ValueError
+        If `threads` is less than 1.
+    """
+    if threads is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        count = operator.index(threads)
+    except TypeError:
+        raise TypeError(f"threads must be an int >= 1, or None for all, got {threads!r}") from None
+    if count < 1:
+        raise ValueError(f"threads must be >= 1, or None for all, got {count}")
+    return count
+
+
+@contextmanager
+def thread_map(threads: int | None, most_items: int) -> Iterator[Map]:
+    """Give a ``map`` over at most `threads` threads; the caller's own thread where one is enough.
+
+    Parameters
+    ----------
+    threads : int or None
+        See `thread_count`.
+    most_items : int
+        The most items that one call will be given; more threads than that are not started.
+    """
+    workers = min(thread_count(threads), most_items)
+    if workers <= 1:
+        yield lambda function, items: [function(item) for item in items]
+        return
+    with ThreadPoolExecutor(workers, thread_name_prefix="fastrefocus") as pool:
+        yield lambda function, items: list(pool.map(function, items))
