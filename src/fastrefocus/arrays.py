@@ -13,7 +13,7 @@ BoolArray = npt.NDArray[np.bool_]
 FLOAT_RANGE = (-0.5, 16.0)
 
 
-def as_image(image: npt.ArrayLike, name: str = "image") -> FloatArray:
+def as_image(image: npt.ArrayLike, name: str = "image", *, shape: Sequence[int] | None = None) -> FloatArray:
     """Check an image and return it as C-contiguous float32, 0..1.
 
     Parameters
@@ -23,6 +23,8 @@ def as_image(image: npt.ArrayLike, name: str = "image") -> FloatArray:
         float32 and float64 are taken as 0..1 with room for noise and highlights (-0.5 to 16).
     name : str
         The argument's name, for the error message.
+    shape : sequence of int, optional
+        The shape that it must have.
 
     Returns
     -------
@@ -39,6 +41,8 @@ def as_image(image: npt.ArrayLike, name: str = "image") -> FloatArray:
     """
     array = _numeric(image, name)
     _check_image_shape(array.shape, name)
+    if shape is not None and array.shape != tuple(shape):
+        raise ValueError(f"{name} must have the image's shape {tuple(shape)}, got {array.shape}")
     if array.dtype.kind == "u":
         maximum = np.float32(np.iinfo(array.dtype).max)
         return np.ascontiguousarray(array, dtype=np.float32) / maximum
@@ -152,6 +156,16 @@ def as_mask(mask: npt.ArrayLike, shape: Sequence[int], name: str = "mask") -> Bo
     if array.shape != tuple(shape[:2]):
         raise ValueError(f"{name} must have the image's height and width {tuple(shape[:2])}, got {array.shape}")
     return np.ascontiguousarray(array)
+
+
+def split_channels(image: FloatArray) -> list[FloatArray]:
+    """Return an image's channels as (H, W) views."""
+    return [image] if image.ndim == 2 else [image[..., i] for i in range(image.shape[2])]
+
+
+def join_channels(planes: Sequence[FloatArray]) -> FloatArray:
+    """Return a new (H, W) image of one plane, (H, W, n) of n; the inverse of `split_channels`."""
+    return planes[0].copy() if len(planes) == 1 else np.stack(planes, axis=-1)
 
 
 def _real(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:

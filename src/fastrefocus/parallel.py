@@ -4,12 +4,13 @@ Numba's threading layers and OpenMP survive neither a fork nor several Python th
 here releases the GIL and is called from ordinary Python threads.
 """
 
-import operator
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
+
+from fastrefocus import checks
 
 #: Applies a function to every item and returns the results in the items' order.
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
@@ -37,13 +38,7 @@ def thread_count(threads: int | None) -> int:
     """
     if threads is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        count = operator.index(threads)
-    except TypeError:
-        raise TypeError(f"threads must be an int >= 1, or None for all, got {threads!r}") from None
-    if count < 1:
-        raise ValueError(f"threads must be >= 1, or None for all, got {count}")
-    return count
+    return checks.integer(threads, "threads", least=1)
 
 
 @contextmanager

@@ -32,6 +32,10 @@ class Progress:
         self._total = total
         self._last = -_MIN_INTERVAL_S
 
+    def after(self, done: int) -> Callable[[int], None]:
+        """Return a reporter for a part of the stage that begins when `done` steps are complete."""
+        return lambda step: self(done + step)
+
     def __call__(self, done: int) -> None:
         """Report that `done` steps are complete; the last step is always reported.
 

@@ -1,0 +1,49 @@
+"""Checks of single arguments; arrays are checked in `fastrefocus.arrays`."""
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+
+def number(
+    value: Any,  # noqa: ANN401 - whatever the caller passed
+    name: str,
+    *,
+    above: float = -math.inf,
+    below: float = math.inf,
+    least: float = -math.inf,
+) -> float:
+    """Return a finite real number with above < value < below and value >= least, or say what is wrong."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be a number{_range(above, below, least)}, got {value!r}")
+    if not (math.isfinite(value) and above < value < below and value >= least):
+        raise ValueError(f"{name} must be a finite number{_range(above, below, least)}, got {value!r}")
+    return float(value)
+
+
+def integer(value: Any, name: str, *, least: int) -> int:  # noqa: ANN401
+    """Return an integer >= least, or say what is wrong."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an int >= {least}, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be >= {least}, got {value!r}")
+    return int(value)
+
+
+def choice(value: Any, name: str, accepted: Collection[str]) -> str:  # noqa: ANN401
+    """Return one of the accepted words, or say what is wrong."""
+    if value not in accepted:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, accepted))}, got {value!r}")
+    return str(value)
+
+
+def _range(above: float, below: float, least: float) -> str:
+    bounds = [
+        f"> {above:g}" if above > -math.inf else "",
+        f"< {below:g}" if below < math.inf else "",
+        f">= {least:g}" if least > -math.inf else "",
+    ]
+    text = " and ".join(bound for bound in bounds if bound)
+    return f" {text}" if text else ""

@@ -1,0 +1,1 @@
+"""Undo a known or guessed blur."""

@@ -1,0 +1,1 @@
+"""Lens, point spread functions and circle of confusion."""

@@ -1,0 +1,1 @@
+"""Add defocus to a sharp photo."""
