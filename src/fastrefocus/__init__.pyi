@@ -5,6 +5,7 @@ from .errors import Cancelled, FastRefocusError, ModelError, PhotoError
 from .optics.calibration import DiskFit, fit_disk_psf
 from .optics.lens import ThinLens
 from .optics.psf import disk_psf, gaussian_psf, polygon_psf
+from .photo import Photo, read_photo, write_photo
 from .rendering.thresholds import PAPER_A_FIGURE_5, ThresholdBlur, blur_by_depth
 
 __version__: str
@@ -17,6 +18,7 @@ __all__ = [
     "DiskFit",
     "FastRefocusError",
     "ModelError",
+    "Photo",
     "PhotoError",
     "ThinLens",
     "ThresholdBlur",
@@ -27,4 +29,6 @@ __all__ = [
     "fit_disk_psf",
     "gaussian_psf",
     "polygon_psf",
+    "read_photo",
+    "write_photo",
 ]

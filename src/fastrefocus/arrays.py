@@ -12,6 +12,9 @@ BoolArray = npt.NDArray[np.bool_]
 #: A float image holds values of 0..1, with this much room for noise and for highlights.
 FLOAT_RANGE = (-0.5, 16.0)
 
+#: A PSF's sum; the squares of its spectrum have to fit into float32.
+PSF_SUM_RANGE = (1e-10, 1e10)
+
 
 def as_image(image: npt.ArrayLike, name: str = "image", *, shape: Sequence[int] | None = None) -> FloatArray:
     """Check an image and return it as C-contiguous float32, 0..1.
@@ -46,8 +49,7 @@ def as_image(image: npt.ArrayLike, name: str = "image", *, shape: Sequence[int] 
     if array.dtype.kind == "u":
         maximum = np.float32(np.iinfo(array.dtype).max)
         return np.ascontiguousarray(array, dtype=np.float32) / maximum
-    result = np.ascontiguousarray(array, dtype=np.float32)
-    _check_finite(result, name)
+    result = _finite_float32(array, name)
     _check_float_range(result, name)
     return result
 
@@ -85,9 +87,7 @@ def as_plane(
         raise ValueError(f"{name} must have shape (H, W) with H, W >= 1, got {array.shape}")
     if shape is not None and array.shape != tuple(shape[:2]):
         raise ValueError(f"{name} must have the image's height and width {tuple(shape[:2])}, got {array.shape}")
-    result = np.ascontiguousarray(array, dtype=np.float32)
-    _check_finite(result, name, nan_ok=nan_ok)
-    return result
+    return _finite_float32(array, name, nan_ok=nan_ok)
 
 
 def as_psf(psf: npt.ArrayLike, image_shape: Sequence[int] | None = None, name: str = "psf") -> FloatArray:
@@ -114,15 +114,16 @@ def as_psf(psf: npt.ArrayLike, image_shape: Sequence[int] | None = None, name: s
     ValueError
         If the shape is even or larger than the image, a value is not finite, or the sum is not positive.
     """
-    result = as_plane(psf, name)
-    height, width = result.shape
-    if height % 2 == 0 or width % 2 == 0:
-        raise ValueError(f"{name} must have an odd height and width (a centre pixel), got {result.shape}")
-    if image_shape is not None and (height > image_shape[0] or width > image_shape[1]):
-        raise ValueError(f"{name} of shape {result.shape} is larger than the image {tuple(image_shape[:2])}")
-    total = float(result.sum())
-    if not total > 0:
-        raise ValueError(f"{name} must have a positive sum, got {total:g}")
+    array = _real(psf, name)
+    if array.ndim != 2 or array.shape[0] % 2 == 0 or array.shape[1] % 2 == 0:
+        raise ValueError(f"{name} must be 2-D with an odd height and width (a centre pixel), got shape {array.shape}")
+    if image_shape is not None and (array.shape[0] > image_shape[0] or array.shape[1] > image_shape[1]):
+        raise ValueError(f"{name} of shape {array.shape} is larger than the image {tuple(image_shape[:2])}")
+    result = _finite_float32(array, name)
+    total = float(result.sum(dtype=np.float64))
+    low, high = PSF_SUM_RANGE
+    if not low <= total <= high:
+        raise ValueError(f"{name} must have a positive sum ({low:g} to {high:g}; should be 1), got {total:g}")
     return result
 
 
@@ -150,9 +151,9 @@ def as_mask(mask: npt.ArrayLike, shape: Sequence[int], name: str = "mask") -> Bo
     ValueError
         If the shape is wrong or a value is not finite.
     """
-    array = np.asarray(mask)
+    array = _asarray(mask, name)
     if array.dtype.kind != "b":
-        array = as_plane(array, name) != 0
+        array = as_plane(array, name, shape=shape) != 0
     if array.shape != tuple(shape[:2]):
         raise ValueError(f"{name} must have the image's height and width {tuple(shape[:2])}, got {array.shape}")
     return np.ascontiguousarray(array)
@@ -168,11 +169,15 @@ def join_channels(planes: Sequence[FloatArray]) -> FloatArray:
     return planes[0].copy() if len(planes) == 1 else np.stack(planes, axis=-1)
 
 
-def _real(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+def _asarray(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
     try:
-        array = np.asarray(values)
+        return np.asarray(values)
     except ValueError as error:  # ragged nested sequences
         raise TypeError(f"{name} must be an array of numbers: {error}") from None
+
+
+def _real(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+    array = _asarray(values, name)
     if array.dtype.kind not in "uif":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     return array
@@ -180,7 +185,7 @@ def _real(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
 
 def _numeric(image: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
     array = _real(image, name)
-    if array.dtype.kind == "f" or array.dtype in (np.uint8, np.uint16):
+    if array.dtype.kind == "f" or (array.dtype.kind == "u" and array.dtype.itemsize <= 2):  # in any byte order
         return array
     raise TypeError(
         f"{name} must be uint8, uint16 or float (0..1), got dtype {array.dtype}; "
@@ -201,12 +206,15 @@ def _check_image_shape(shape: tuple[int, ...], name: str) -> None:
     raise ValueError(f"{name} must have shape (H, W) or (H, W, 3) with H, W >= 1, got {shape}{hint}")
 
 
-def _check_finite(array: FloatArray, name: str, *, nan_ok: bool = False) -> None:
-    bad = np.isinf(array) if nan_ok else ~np.isfinite(array)
+def _finite_float32(array: npt.NDArray[Any], name: str, *, nan_ok: bool = False) -> FloatArray:
+    with np.errstate(over="ignore"):  # too large for float32: infinite, and so refused
+        result = np.ascontiguousarray(array, dtype=np.float32)
+    bad = np.isinf(result) if nan_ok else ~np.isfinite(result)
     if bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0])
         accepted = "finite numbers or NaN" if nan_ok else "finite numbers"
-        raise ValueError(f"{name} must hold {accepted}, got {array[where]} at index {where}")
+        raise ValueError(f"{name} must hold {accepted} (float32), got {array[where]} at index {where}")
+    return result
 
 
 def _check_float_range(array: FloatArray, name: str) -> None:

@@ -1,7 +1,7 @@
 """Checks of single arguments; arrays are checked in `fastrefocus.arrays`."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,23 @@ def number(
     """Return a finite real number with above < value < below and value >= least, or say what is wrong."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} must be a number{_range(above, below, least)}, got {value!r}")
-    if not (math.isfinite(value) and above < value < below and value >= least):
+    try:
+        result = float(value)
+    except OverflowError:  # an int beyond 1e308
+        result = math.inf
+    if not (math.isfinite(result) and above < result < below and result >= least):
         raise ValueError(f"{name} must be a finite number{_range(above, below, least)}, got {value!r}")
-    return float(value)
+    return result
+
+
+def numbers(values: Any, name: str, *, above: float = -math.inf, below: float = math.inf) -> tuple[float, ...]:  # noqa: ANN401
+    """Return a sequence of at least one number above < value < below, or say what is wrong."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a sequence of numbers, got {values!r}")
+    result = tuple(number(value, f"{name}[{i}]", above=above, below=below) for i, value in enumerate(values))
+    if not result:
+        raise ValueError(f"{name} must hold at least one number, got none")
+    return result
 
 
 def integer(value: Any, name: str, *, least: int) -> int:  # noqa: ANN401
@@ -34,7 +48,7 @@ def integer(value: Any, name: str, *, least: int) -> int:  # noqa: ANN401
 
 def choice(value: Any, name: str, accepted: Collection[str]) -> str:  # noqa: ANN401
     """Return one of the accepted words, or say what is wrong."""
-    if value not in accepted:
+    if not isinstance(value, str) or value not in accepted:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, accepted))}, got {value!r}")
     return str(value)
 

@@ -19,8 +19,9 @@ import numpy as np
 _NEW_SUBFILE_TYPE, _ORIENTATION, _DNG_VERSION = 254, 274, 50706
 _SHORT, _LONG = 3, 4
 
-#: Tags of directory 0 that every TIFF file has, whether it holds EXIF or not.
-_COMMON_TAGS = frozenset({_ORIENTATION, 282, 283, 296})  # the last three: resolution and its unit
+_RESOLUTION = {282, 283, 296}  # XResolution, YResolution, ResolutionUnit
+#: Tags of directory 0 that TIFF files have whether they hold EXIF or not.
+_COMMON_TAGS = _RESOLUTION | {_ORIENTATION}
 #: Tags of directory 0 that describe the photo and not how its pixels are stored (EXIF 2.32, section 4.6.4,
 #: and Windows' rating, title, comment, author, keywords and subject).
 _PHOTO_TAGS = _COMMON_TAGS | {270, 271, 272, 305, 306, 315, 316, 33432, 18246, *range(40091, 40096)}
@@ -105,11 +106,10 @@ def from_tiff(tiff: bytes) -> tuple[int, bytes | None]:
 
 def into_tiff(tiff: bytes, block: bytes) -> bytes:
     """Return the little-endian file `tiff` with the block's tags, in a new directory 0 at its end."""
-    pixel_tags = _parse(tiff)
+    pixel_tags = {tag: value for tag, value in _parse(tiff).items() if tag not in _RESOLUTION}
     photo_tags = _photo_tags(_parse(block))
-    photo_tags.pop(_ORIENTATION, None)  # libvips has written a 1
     base = len(tiff) + len(tiff) % 2
-    directory = _serialise(pixel_tags | photo_tags, base)
+    directory = _serialise(photo_tags | pixel_tags, base)
     return b"".join((tiff[:4], struct.pack("<I", base), tiff[8:], bytes(base - len(tiff)), directory))
 
 
@@ -137,13 +137,13 @@ def into_png(png: bytes, block: bytes) -> bytes:
 
 def is_camera_raw(tiff: bytes) -> bool:
     """Say whether a TIFF file's first picture is only a preview, as in DNG, NEF, ARW and CR2 files."""
-    order, offset = _header(tiff)
-    for tag, _, _, at in _entries(tiff, order, offset):
-        if tag == _DNG_VERSION:
-            return True
-        if tag == _NEW_SUBFILE_TYPE and struct.unpack_from(order + "I", tiff, at)[0] & 1:  # reduced resolution
-            return True
-    return tiff[8:10] == b"CR"
+    try:
+        directory = _parse(tiff)
+    except ValueError:  # damaged
+        return False
+    kind = directory.get(_NEW_SUBFILE_TYPE)
+    reduced_resolution = isinstance(kind, tuple) and bool(kind[1][0] & 1)
+    return reduced_resolution or _DNG_VERSION in directory or tiff[8:10] == b"CR"
 
 
 def _header(block: bytes) -> tuple[str, int]:
@@ -159,7 +159,7 @@ def _entries(block: bytes, order: str, offset: int) -> list[tuple[int, int, int,
     try:
         (number,) = struct.unpack_from(order + "H", block, offset)
         starts = range(offset + 2, offset + 2 + 12 * number, 12)
-        return [(*struct.unpack_from(order + "HHI", block, at), at + 8) for at in starts]
+        return [(*struct.unpack_from(order + "HHI4x", block, at), at + 8) for at in starts]
     except struct.error:
         raise ValueError(f"a directory at {offset} reaches beyond the end of {len(block)} bytes") from None
 

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+import numpy as np
+
 from fastrefocus.errors import Cancelled
 
 #: ``callback(stage, done, total)``; returning False cancels.
@@ -50,5 +52,6 @@ class Progress:
         if done < self._total and now - self._last < _MIN_INTERVAL_S:
             return
         self._last = now
-        if self._callback(self._stage, done, self._total) is False:
+        answer = self._callback(self._stage, done, self._total)
+        if isinstance(answer, (bool, np.bool_)) and not answer:
             raise Cancelled(f"cancelled by the callback at {self._stage} {done}/{self._total}")

@@ -17,6 +17,10 @@ from fastrefocus.deconvolution.result import DeconvolutionResult, psnr_db
 from fastrefocus.fft import ComplexArray, RealFFT2
 from fastrefocus.parallel import thread_map
 
+# Beyond these the squares leave float32; on pixel values, less makes no difference.
+_SMALLEST_RHO = 1e-30
+_LARGEST_THRESHOLD = 1e18
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdmmOptions:
@@ -67,7 +71,8 @@ class _Channel:
         from fastrefocus.native import proximal
 
         options, size = self._options, self.x.size
-        rho, scale = np.float32(options.rho), np.float32(1 / size)
+        rho, scale = np.float32(max(options.rho, _SMALLEST_RHO)), np.float32(1 / size)
+        threshold = np.float32(min(max(options.lam / options.rho, 1 / _LARGEST_THRESHOLD), _LARGEST_THRESHOLD))
         misfit = 0.0
 
         def solve(block: ComplexArray, columns: slice) -> None:
@@ -80,7 +85,7 @@ class _Channel:
         self._transform.filter(solve)
         variation, difference, gradient = proximal.dual_update(
             self.x, self._vy, self._vx, self._transform.input,
-            np.float32(options.lam / options.rho), np.float32(options.relaxation), options.isotropic,
+            threshold, np.float32(options.relaxation), options.isotropic,
         )  # fmt: skip
         return _Sums(0.5 * misfit / size + options.lam * variation, difference, gradient)
 

@@ -18,9 +18,8 @@ the PSF's own width, since that is how far the blur has spread an edge.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import TypedDict, Unpack
 
 import numpy as np
@@ -30,7 +29,7 @@ from fastrefocus import checks
 from fastrefocus.arrays import FloatArray, as_image, as_psf
 from fastrefocus.deconvolution.result import Candidate, DeconvolutionResult, psnr_db
 from fastrefocus.deconvolution.selection import LAMS, selection_crop, whiteness
-from fastrefocus.deconvolution.solver import Solver
+from fastrefocus.deconvolution.solver import LARGEST_WEIGHT, Solver
 from fastrefocus.light import decode, encode
 from fastrefocus.optics.psf import psf_of_sigma
 from fastrefocus.parallel import thread_count
@@ -137,8 +136,12 @@ def deblur(
     if edge_sigmas is not None and channels != "edges":
         raise ValueError(f'edge_sigmas goes with channels="edges", got channels={channels!r}')
     psfs = _psfs(sigmas, psf_shape, observed)
-    weights = _grid(LAMS if lams is None else lams, "lams")
-    scales = _grid(EDGE_SIGMAS if edge_sigmas is None else edge_sigmas, "edge_sigmas") if channels == "edges" else ()
+    weights = checks.numbers(LAMS if lams is None else lams, "lams", above=0, below=LARGEST_WEIGHT)
+    scales: tuple[float, ...] = ()
+    if channels == "edges":
+        scales = checks.numbers(EDGE_SIGMAS if edge_sigmas is None else edge_sigmas, "edge_sigmas", above=0)
+    if unknown := solver.keys() - SolverOptions.__annotations__.keys():
+        raise TypeError(f"deblur() got an unexpected keyword argument {min(unknown)!r}")
     thread_count(threads)
     search = _Search(
         job=_Job(decode(observed) if linearize else observed, channels, linearize),
@@ -208,7 +211,7 @@ class _Search:
                 if scores[candidate] == max(scores.values()):
                     best = _chosen(result, image, candidate)
         assert best is not None
-        return replace(best, scores=MappingProxyType(scores))
+        return replace(best, scores=scores)
 
     def by_whiteness(self) -> DeconvolutionResult:
         target = self.job.target(self.job.photo)
@@ -228,7 +231,7 @@ class _Search:
             progress=progress.after(len(candidates) * steps),
         )  # fmt: skip
         image = self.job.finish(result.image, chosen)
-        return replace(_chosen(result, image, chosen), scores=MappingProxyType(scores))
+        return replace(_chosen(result, image, chosen), scores=scores)
 
 
 def intensity(photo: FloatArray) -> FloatArray:
@@ -257,16 +260,12 @@ def _chosen(result: DeconvolutionResult, image: FloatArray, candidate: Candidate
 
 def _psfs(sigmas: Sequence[float] | None, shape: str, image: FloatArray) -> dict[float, FloatArray]:
     if sigmas is not None:
-        return {sigma: as_psf(psf_of_sigma(sigma, shape), image.shape) for sigma in _grid(sigmas, "sigmas")}
+        return {
+            sigma: as_psf(psf_of_sigma(sigma, shape), image.shape, f"the PSF of sigma {sigma:g}")
+            for sigma in checks.numbers(sigmas, "sigmas", above=0)
+        }
     psfs = {sigma: psf_of_sigma(sigma, shape) for sigma in SIGMAS}
     fitting = {sigma: psf for sigma, psf in psfs.items() if psf.shape[0] <= min(image.shape[:2])}
     if not fitting:
         raise ValueError(f"the image {image.shape[:2]} is smaller than the smallest PSF tried; give sigmas")
     return fitting
-
-
-def _grid(values: Iterable[float], name: str) -> tuple[float, ...]:
-    grid = tuple(checks.number(value, f"{name}[{i}]", above=0) for i, value in enumerate(values))
-    if not grid:
-        raise ValueError(f"{name} must hold at least one number, got none")
-    return grid

@@ -6,7 +6,7 @@ from fastrefocus import checks
 from fastrefocus.arrays import FloatArray, as_image, as_psf
 from fastrefocus.deconvolution.result import DeconvolutionResult
 from fastrefocus.deconvolution.selection import LAMS, selection_crop, whiteness
-from fastrefocus.deconvolution.solver import Solver
+from fastrefocus.deconvolution.solver import LARGEST_WEIGHT, Solver
 from fastrefocus.parallel import thread_count
 from fastrefocus.progress import Callback, Progress
 
@@ -105,7 +105,7 @@ def deconvolve(
             raise ValueError(f'method="inverse" takes no lam, got {lam!r}')
         lam = 0.0
     elif lam is not None:
-        lam = checks.number(lam, "lam", above=0)
+        lam = checks.number(lam, "lam", above=0, below=LARGEST_WEIGHT)
     if lam is None:
         lam = _choose_lam(solver, observed, kernel, threads, callback)
     progress = Progress(callback, "deconvolve", num_iter)

@@ -18,7 +18,7 @@ SMALLEST_TRANSFER = 1e-3
 
 def wiener(otf: ComplexArray, lam: float) -> ComplexArray:
     r"""Return conj(C) / (\|C\|^2 + lam)."""
-    return otf.conj() / (np.abs(otf) ** 2 + np.float32(lam))
+    return otf.conj() / (np.abs(otf) ** 2 + np.float32(max(lam, 1e-30)))  # the sum must not be 0
 
 
 def inverse(otf: ComplexArray) -> ComplexArray:

@@ -18,6 +18,9 @@ METHODS = ("admm-tv", "wiener", "inverse")
 #: rho / lam where rho is not given: isotropic TV comes within 0.1 % of the smallest objective in about 15 iterations.
 PENALTY_RATIO = 25.0
 
+#: lam and rho are smaller; their products with pixel values have to fit into float32.
+LARGEST_WEIGHT = 1e30
+
 
 @dataclass(frozen=True, kw_only=True)
 class Solver:
@@ -43,7 +46,7 @@ class Solver:
         checks.integer(self.num_iter, "num_iter", least=1)
         checks.number(self.tol, "tol", least=0)
         if self.rho is not None:
-            checks.number(self.rho, "rho", above=0)
+            checks.number(self.rho, "rho", above=0, below=LARGEST_WEIGHT)
 
     def run(
         self,

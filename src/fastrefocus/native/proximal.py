@@ -41,21 +41,26 @@ def _kernel(function: _Function) -> _Function:
     """Compile without the GIL, with an on-disk cache where some cache folder is writable."""
     try:
         return cast(_Function, _njit(cache=True)(function))
-    except RuntimeError as error:  # Numba found no folder that it may write to
-        warnings.warn(
-            f"the compiled kernels cannot be kept on disk ({error}); each process compiles them again. "
-            "Set NUMBA_CACHE_DIR to a writable folder.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+    except RuntimeError:  # Numba found no folder that it may write to
+        _warn_of_no_cache()
         return cast(_Function, _njit()(function))
+
+
+@functools.cache  # once for all kernels
+def _warn_of_no_cache() -> None:
+    warnings.warn(
+        "the compiled kernels cannot be kept on disk; each process compiles them again. "
+        "Set NUMBA_CACHE_DIR to a writable folder.",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 @_kernel
 def _relax_row(
     x: FloatArray, below: FloatArray, vy: FloatArray, vx: FloatArray, t: np.float32, alpha: np.float32, isotropic: bool
 ) -> tuple[np.float32, np.float32, np.float32]:
-    """Move v by alpha (D x - z); return the row's TV(x) and sums of (D x - z)^2 and (D x)^2; x has a value more, to wrap."""
+    """Move v by alpha (D x - z); return the row's TV(x), sums of (D x - z)^2 and (D x)^2; x has W + 1 values, to wrap."""
     variation, difference, gradient = np.float32(0), np.float32(0), np.float32(0)
     for j in range(vy.size):
         dy, dx = below[j] - x[j], x[j + 1] - x[j]

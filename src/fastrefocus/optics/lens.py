@@ -52,7 +52,7 @@ class ThinLens:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not (field.name == "focus_distance_m" and value == math.inf):
+            if not (field.name == "focus_distance_m" and isinstance(value, float) and value == math.inf):
                 checks.number(value, field.name, above=0)
         if self.focus_distance_m <= self.focal_length_mm / 1000:
             raise ValueError(
@@ -84,7 +84,7 @@ class ThinLens:
         if depth.dtype.kind not in "uif":
             raise TypeError(f"depth_m must hold real numbers, got dtype {depth.dtype}")
         if (depth <= 0).any():
-            raise ValueError(f"depth_m must be > 0 (metres), got {depth.min()}")
+            raise ValueError(f"depth_m must be > 0 (metres), got {np.nanmin(depth)}")
         checks.integer(image_width, "image_width", least=1)
         f, w = self.focal_length_mm / 1000, self.sensor_width_mm / 1000
         magnification = 1 / (1 - f / self.focus_distance_m)  # z_f / (z_f - f), also for z_f = infinity

@@ -11,7 +11,7 @@ from fastrefocus.arrays import FloatArray
 #: Gaussians are cut at this many standard deviations.
 GAUSSIAN_TRUNCATE = 4.0
 
-_MAX_SIZE = 4095  # pixels; a larger PSF is a mistake in the units
+_MAX_RADIUS = 2047  # pixels; a larger PSF is a mistake in the units
 
 
 def gaussian_psf(sigma: float, *, radius: int | None = None) -> FloatArray:
@@ -41,10 +41,12 @@ def gaussian_psf(sigma: float, *, radius: int | None = None) -> FloatArray:
            [0.084, 0.62 , 0.084],
            [0.011, 0.084, 0.011]], dtype=float32)
     """
-    sigma = checks.number(sigma, "sigma", above=0)
+    sigma = checks.number(sigma, "sigma", above=0, below=_MAX_RADIUS / GAUSSIAN_TRUNCATE)
     radius = int(GAUSSIAN_TRUNCATE * sigma + 0.5) if radius is None else checks.integer(radius, "radius", least=0)
-    _check_size(2 * radius + 1)
-    profile = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    if radius > _MAX_RADIUS:
+        raise ValueError(f"radius must be <= {_MAX_RADIUS}, got {radius}")
+    with np.errstate(over="ignore"):  # a sigma next to 0 leaves the centre alone
+        profile = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     return _normalised(np.outer(profile, profile))
 
 
@@ -77,8 +79,7 @@ def disk_psf(diameter: float) -> FloatArray:
            [0.145, 0.32 , 0.145],
            [0.025, 0.145, 0.025]], dtype=float32)
     """
-    diameter = checks.number(diameter, "diameter", above=0)
-    radius = diameter / 2
+    radius = _radius(diameter)
     edges = _pixel_edges(radius)
     corner = _disk_area_from_centre(edges[:, np.newaxis], edges[np.newaxis, :], radius)
     return _normalised(np.diff(np.diff(corner, axis=0), axis=1))
@@ -111,12 +112,12 @@ def polygon_psf(diameter: float, *, blades: int, rotation: float = 0.0) -> Float
     >>> polygon_psf(9, blades=6).shape
     (9, 9)
     """
-    diameter = checks.number(diameter, "diameter", above=0)
+    radius = _radius(diameter)
     blades = checks.integer(blades, "blades", least=3)
-    rotation = checks.number(rotation, "rotation")
+    rotation = checks.number(rotation, "rotation") % (2 * np.pi)
     angles = rotation + 2 * np.pi * np.arange(blades) / blades
-    corners = diameter / 2 * np.stack([np.cos(angles), -np.sin(angles)], axis=1)  # rows grow downwards
-    edges = _pixel_edges(diameter / 2)
+    corners = radius * np.stack([np.cos(angles), -np.sin(angles)], axis=1)  # rows grow downwards
+    edges = _pixel_edges(radius)
     areas = [[_area(_clip_to_box(corners, left, left + 1, top, top + 1)) for left in edges[:-1]] for top in edges[:-1]]
     return _normalised(np.array(areas))
 
@@ -126,15 +127,14 @@ def psf_of_sigma(sigma: float, shape: str) -> FloatArray:
     return gaussian_psf(sigma) if shape == "gaussian" else disk_psf(4 * sigma)
 
 
-def _check_size(size: int) -> None:
-    if size > _MAX_SIZE:
-        raise ValueError(f"a PSF of {size} x {size} pixels is larger than the largest supported, {_MAX_SIZE}")
+def _radius(diameter: float) -> float:
+    """Check a diameter and halve it; all up to 1 are the same single pixel, whose area must not underflow."""
+    return max(checks.number(diameter, "diameter", above=0, below=2 * _MAX_RADIUS + 1), 1.0) / 2
 
 
 def _pixel_edges(radius: float) -> npt.NDArray[np.float64]:
     """Return the borders of the pixels that a centred disk of this radius touches."""
-    half = max(0, math.ceil(radius - 0.5))
-    _check_size(2 * half + 1)
+    half = math.ceil(radius - 0.5)
     return np.arange(-half, half + 2, dtype=np.float64) - 0.5
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,18 @@ import numpy.typing as npt
 from fastrefocus import checks
 from fastrefocus.arrays import FloatArray, as_image, as_plane
 from fastrefocus.optics.psf import GAUSSIAN_TRUNCATE
+
+_LARGEST_SIGMA = 512.0  # pixels; more is a mistake in the units
+
+
+@runtime_checkable
+class DepthLike(Protocol):
+    """What is needed of a `fastrefocus.DepthMap`."""
+
+    @property
+    def values(self) -> FloatArray: ...  # noqa: D102
+    @property
+    def kind(self) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -25,7 +38,7 @@ PAPER_A_FIGURE_5 = ThresholdBlur(sigmas=(2, 3, 5, 8), thresholds=(0.8, 0.83, 0.8
 
 def blur_by_depth(
     image: npt.ArrayLike,
-    depth: npt.ArrayLike,
+    depth: npt.ArrayLike | DepthLike,
     *,
     sigmas: Sequence[float],
     thresholds: Sequence[float],
@@ -41,8 +54,9 @@ def blur_by_depth(
     ----------
     image : array_like
         (H, W) or (H, W, 3), blurred as encoded, without conversion to linear light.
-    depth : array_like
-        (H, W), growing with distance, in any unit. NaN (unknown) keeps the image's pixel.
+    depth : array_like or DepthMap
+        (H, W), growing with distance, in any unit; a DepthMap of kind "relative" or "metric". NaN (unknown) keeps the
+        image's pixel.
     sigmas : sequence of float
         Standard deviations of the Gaussians, pixels, > 0, from light to deep. They are cut at 4 sigma, and the image is
         mirrored at its borders (without repeating the border pixel).
@@ -81,7 +95,7 @@ def blur_by_depth(
     (np.float32(1.0), np.float32(0.159))
     """
     pixels = as_image(image)
-    distance = as_plane(depth, "depth", shape=pixels.shape, nan_ok=True)
+    distance = _distance(depth, pixels)
     checks.choice(side, "side", ("far", "near"))
     levels = _check_levels(sigmas, thresholds, side)
     result = pixels.copy()
@@ -92,6 +106,14 @@ def blur_by_depth(
     return result
 
 
+def _distance(depth: npt.ArrayLike | DepthLike, pixels: FloatArray) -> FloatArray:
+    if isinstance(depth, DepthLike):
+        if depth.kind == "inverse":
+            raise ValueError('depth of kind "inverse" shrinks with distance; pass depth.relative()')
+        depth = depth.values
+    return as_plane(depth, "depth", shape=pixels.shape, nan_ok=True)
+
+
 def _gaussian_blur(pixels: FloatArray, sigma: float) -> FloatArray:
     from scipy.ndimage import gaussian_filter
 
@@ -100,19 +122,14 @@ def _gaussian_blur(pixels: FloatArray, sigma: float) -> FloatArray:
 
 
 def _check_levels(sigmas: Sequence[float], thresholds: Sequence[float], side: str) -> ThresholdBlur:
-    blur = np.asarray(sigmas, dtype=np.float64)
-    limits = np.asarray(thresholds, dtype=np.float64)
-    if blur.ndim != 1 or limits.shape != blur.shape or blur.size == 0:
-        raise ValueError(
-            "sigmas and thresholds must be sequences of the same length >= 1, "
-            f"got shapes {blur.shape} and {limits.shape}"
-        )
-    if not (np.isfinite(blur).all() and (blur > 0).all()):
-        raise ValueError(f"sigmas must be finite and > 0, got {list(sigmas)}")
+    blur = checks.numbers(sigmas, "sigmas", above=0, below=_LARGEST_SIGMA)
+    limits = checks.numbers(thresholds, "thresholds")
+    if len(blur) != len(limits):
+        raise ValueError(f"sigmas and thresholds must have the same length, got {len(blur)} and {len(limits)}")
     if (np.diff(blur) < 0).any():
-        raise ValueError(f"sigmas must go from light to deep (not decreasing), got {list(sigmas)}")
+        raise ValueError(f"sigmas must go from light to deep (not decreasing), got {blur}")
     steps = np.diff(limits) if side == "far" else -np.diff(limits)
-    if not (np.isfinite(limits).all() and (steps > 0).all()):
+    if (steps <= 0).any():
         order = "increasing" if side == "far" else "decreasing"
-        raise ValueError(f'thresholds must be strictly {order} for side="{side}", got {list(thresholds)}')
-    return ThresholdBlur(tuple(blur.tolist()), tuple(limits.tolist()))
+        raise ValueError(f'thresholds must be strictly {order} for side="{side}", got {limits}')
+    return ThresholdBlur(blur, limits)

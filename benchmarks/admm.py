@@ -1,0 +1,107 @@
+"""The cost of one ADMM iteration on one thread, as a multiple of peers and of the bare transforms.
+
+    FASTREFOCUS_FFT=pyfftw pytest benchmarks/admm.py
+
+The columns are time / ours: above 1, we are faster. sporco and scico come with the bench extra and are left out
+where they are not installed.
+"""
+
+import numpy as np
+import pytest
+from reference.admm import Textbook
+
+from fastrefocus import gaussian_psf
+from fastrefocus.deconvolution.admm import AdmmOptions, _Channel
+from fastrefocus.deconvolution.canvas import make_canvas
+from fastrefocus.fft import RealFFT2, backend_name
+
+SHAPES = [(540, 540), (1024, 1024), (1024, 1024, 3)]
+LAM = 0.002
+OPTIONS = AdmmOptions(lam=LAM, rho=25 * LAM, relaxation=1.8, num_iter=1, tol=0.0, isotropic=True)
+PEER_STEPS = 5  # iterations a call of a peer with a solver object of its own
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_iteration(compare, shape):
+    planes = np.random.default_rng(0).random((shape[2] if len(shape) == 3 else 1, *shape[:2]), dtype=np.float32)
+    psf = gaussian_psf(3)
+    canvas = make_canvas(shape[:2], psf.shape, "periodic")
+    otf = canvas.otf(psf)
+    channels = [_Channel(plane, otf, canvas, OPTIONS) for plane in planes]
+    textbooks = [Textbook(plane, psf, lam=LAM, rho=25 * LAM, isotropic=True) for plane in planes]
+    peers = {
+        "the same transforms, bare": bare_transforms(planes),
+        f"rfft2 + irfft2 of {backend_name()}": library_transforms(planes),
+        "textbook NumPy": lambda: [textbook.iterate() for textbook in textbooks],
+        **sporco_peers(planes, psf),
+        **scico_peers(planes, psf),
+    }
+    steps = {name: PEER_STEPS for name in peers if name.startswith(("sporco", "scico"))}
+    compare("one iteration", " x ".join(map(str, shape)), lambda: [c.iterate() for c in channels], peers, steps=steps)
+
+
+def bare_transforms(planes):
+    transforms = [RealFFT2(plane.shape) for plane in planes]
+    return lambda: [transform.filter(lambda block, columns: None) for transform in transforms]
+
+
+def library_transforms(planes):
+    """Return the forward and inverse transform with the library's own two-dimensional plans."""
+    if backend_name() == "scipy":
+        import scipy.fft
+
+        return lambda: [scipy.fft.irfft2(scipy.fft.rfft2(plane), s=plane.shape) for plane in planes]
+    import pyfftw
+
+    height, width = planes[0].shape
+    image = pyfftw.zeros_aligned((height, width), np.float32)
+    spectrum = pyfftw.zeros_aligned((height, width // 2 + 1), np.complex64)
+    forward = pyfftw.FFTW(image, spectrum, axes=(0, 1), flags=("FFTW_ESTIMATE",))
+    inverse = pyfftw.FFTW(
+        spectrum, image, axes=(0, 1), direction="FFTW_BACKWARD", flags=("FFTW_ESTIMATE", "FFTW_DESTROY_INPUT")
+    )
+
+    def run():
+        for _ in planes:
+            forward.execute()
+            inverse.execute()
+
+    return run
+
+
+def sporco_peers(planes, psf):
+    """Return sporco's solver with a fixed rho and its fast solve: no statistics, no residuals."""
+    try:
+        import sporco.fft
+        from sporco.admm.tvl2 import TVL2Deconv
+    except ImportError:
+        return {}
+    sporco.fft.pyfftw_threads = 1
+    image = planes[0] if len(planes) == 1 else np.moveaxis(planes, 0, -1)
+    options = TVL2Deconv.Options({
+        "MaxMainIter": PEER_STEPS, "rho": 25 * LAM, "AutoRho": {"Enabled": False}, "FastSolve": True, "Verbose": False,
+    })  # fmt: skip
+    solver = TVL2Deconv(psf if len(planes) == 1 else psf[..., None], image, LAM, options)
+    return {"sporco, fast solve": solver.solve}
+
+
+def scico_peers(planes, psf):
+    """Return scico's ADMM with its diagonal Fourier solver, jitted."""
+    try:
+        from scico import functional, linop, loss, metric  # noqa: F401
+        from scico.numpy import array
+        from scico.optimize.admm import ADMM, CircularConvolveSolver
+    except ImportError:
+        return {}
+    shape = planes[0].shape
+    convolution = linop.CircularConvolve(array(psf), shape, h_center=array([n // 2 for n in psf.shape]))
+    difference = linop.FiniteDifference(input_shape=shape, circular=True)
+    solvers = [
+        ADMM(
+            f=loss.SquaredL2Loss(y=array(plane), A=convolution), g_list=[LAM * functional.L21Norm()],
+            C_list=[difference], rho_list=[25 * LAM], x0=array(plane), maxiter=PEER_STEPS,
+            subproblem_solver=CircularConvolveSolver(), itstat_options={"display": False},
+        )
+        for plane in planes
+    ]  # fmt: skip
+    return {"scico": lambda: [solver.solve().block_until_ready() for solver in solvers]}

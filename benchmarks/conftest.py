@@ -1,0 +1,59 @@
+"""Compare functions fairly: interleaved in one process, medians, and a table of ratios at the end of the run."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import pytest
+
+_TABLES: dict[str, list[str]] = {}
+
+
+@pytest.fixture
+def compare(request, benchmark):
+    """Time `ours` and its peers in turn; the ratios peer / ours go to the benchmark's extra info and to the table.
+
+    A peer's time is divided by `steps[name]`, the number of steps that one call of it does.
+    """
+
+    def run(
+        title: str,
+        case: str,
+        ours: Callable[[], object],
+        peers: dict[str, Callable[[], object]],
+        *,
+        rounds: int = 15,
+        steps: dict[str, int] | None = None,
+    ) -> dict[str, float]:
+        steps = steps or {}
+        functions = {"ours": ours, **peers}
+        for function in functions.values():
+            function()
+        times: dict[str, list[float]] = {name: [] for name in functions}
+        for _ in range(rounds):
+            for name, function in functions.items():
+                start = time.perf_counter()
+                function()
+                times[name].append((time.perf_counter() - start) / steps.get(name, 1))
+        ratios = {
+            name: statistics.median(peer / own for peer, own in zip(times[name], times["ours"], strict=True))
+            for name in peers
+        }
+        own = statistics.median(times["ours"])
+        benchmark.pedantic(ours, rounds=3, warmup_rounds=1)
+        benchmark.extra_info.update({f"{name} / ours": ratio for name, ratio in ratios.items()})
+        table = _TABLES.setdefault(title, [])
+        if not table:
+            table += [f"| {title} | ours, ms | {' | '.join(peers)} |", "| --- " * (len(peers) + 2) + "|"]
+        cells = " | ".join(f"{ratio:.2f}" for ratio in ratios.values())
+        table.append(f"| {case} | {1000 * own:.2f} | {cells} |")
+        return ratios
+
+    return run
+
+
+def pytest_terminal_summary(terminalreporter):
+    for table in _TABLES.values():
+        terminalreporter.write_line("")
+        for line in table:
+            terminalreporter.write_line(line)

@@ -1,0 +1,293 @@
+"""The command line: a thin shell over the public functions.
+
+Exit codes: 0, all done; 1, something failed; 2, the command was not understood.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fastrefocus as fr
+
+SAMPLE_PREFIX = "sample:"
+
+
+class UsageError(Exception):
+    """The arguments do not fit together."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a verb made: the photo to write, and what ``--json`` reports besides."""
+
+    photo: fr.Photo
+    report: dict[str, Any]
+
+
+Verb = Callable[[fr.Photo, argparse.Namespace, fr.Callback | None], Outcome]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The command line without the program's name; None: ``sys.argv[1:]``.
+
+    Returns
+    -------
+    int
+        0, 1 or 2, as above.
+    """
+    args = _parser().parse_args(arguments)
+    try:
+        jobs = _jobs(args.inputs, Path(args.output), force=args.force)
+    except UsageError as error:
+        print(f"fastrefocus {args.verb}: {error}", file=sys.stderr)
+        return 2
+    failures = 0
+    for source, target in jobs:
+        try:
+            _run(source, target, args)
+        except (fr.FastRefocusError, OSError, ValueError, TypeError, MemoryError) as error:
+            print(f"fastrefocus {args.verb}: {source}: {error}", file=sys.stderr)
+            failures += 1
+        except KeyboardInterrupt:
+            print(f"fastrefocus {args.verb}: interrupted; {target} was not written", file=sys.stderr)
+            return 1
+    return 1 if failures else 0
+
+
+def _run(source: str, target: Path, args: argparse.Namespace) -> None:
+    if target.exists() and not args.force:
+        raise FileExistsError(f"{target} exists; --force overwrites it")
+    started = time.perf_counter()
+    photo = _read(source)
+    with _progress_bar(Path(source).name, sys.stderr.isatty()) as callback:
+        outcome = args.run(photo, args, callback)
+    fr.write_photo(target, outcome.photo.pixels, like=outcome.photo)
+    if args.json:
+        report = {"input": source, "output": str(target), **outcome.report}
+        print(json.dumps({**report, "seconds_total": round(time.perf_counter() - started, 3)}), flush=True)
+
+
+def _jobs(inputs: Sequence[str], output: Path, *, force: bool) -> list[tuple[str, Path]]:
+    """Pair each input with its output file; several inputs, or an existing folder, make OUT a folder."""
+    into_folder = len(inputs) > 1 or output.is_dir()
+    if not into_folder:
+        return [(inputs[0], output)]
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is not a folder, and there are several inputs")
+    jobs = [(source, output / _file_name(source)) for source in inputs]
+    targets = [target for _, target in jobs]
+    if len(set(targets)) < len(targets):
+        raise UsageError("two inputs have the same file name; their outputs would overwrite one another")
+    output.mkdir(parents=True, exist_ok=True)
+    return jobs
+
+
+def _file_name(source: str) -> str:
+    return source.removeprefix(SAMPLE_PREFIX) + ".png" if source.startswith(SAMPLE_PREFIX) else Path(source).name
+
+
+def _read(source: str) -> fr.Photo:
+    if source.startswith(SAMPLE_PREFIX):
+        from fastrefocus.samples import load_sample
+
+        return load_sample(source.removeprefix(SAMPLE_PREFIX))
+    return fr.read_photo(source)
+
+
+@contextmanager
+def _progress_bar(title: str, on_terminal: bool) -> Iterator[fr.Callback | None]:
+    """Give a callback that draws one bar a stage, or None where nobody watches."""
+    if not on_terminal:
+        yield None
+        return
+    from tqdm import tqdm
+
+    bar: tqdm[Any] | None = None
+
+    def callback(stage: str, done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None or bar.desc != f"{title}: {stage}: ":
+            if bar is not None:
+                bar.close()
+            bar = tqdm(total=total, desc=f"{title}: {stage}", leave=False, file=sys.stderr)
+        bar.update(done - bar.n)
+
+    try:
+        yield callback
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def _refocus(photo: fr.Photo, args: argparse.Namespace, callback: fr.Callback | None) -> Outcome:
+    result = fr.refocus(
+        photo.pixels,
+        depth=None if args.depth is None and args.model == "builtin" else _depth_of(photo, args),
+        focus=args.focus,
+        max_blur_px=args.max_blur,
+        deblur=args.deblur,
+        threads=args.threads,
+        callback=callback,
+    )
+    return Outcome(_with_pixels(photo, result.image), {"seconds": _rounded(result.timings)})
+
+
+def _depth(photo: fr.Photo, args: argparse.Namespace, callback: fr.Callback | None) -> Outcome:
+    started = time.perf_counter()
+    depth = fr.postprocess_depth(fr.estimate_depth(photo.pixels, model=args.model, threads=args.threads))
+    seconds = {"depth": time.perf_counter() - started}
+    return Outcome(fr.Photo(depth.values, bit_depth=16), {"seconds": _rounded(seconds)})
+
+
+def _blur(photo: fr.Photo, args: argparse.Namespace, callback: fr.Callback | None) -> Outcome:
+    started = time.perf_counter()
+    depth = _depth_of(photo, args).relative()
+    estimated = time.perf_counter()
+    image = fr.blur_by_depth(photo.pixels, depth, sigmas=args.sigmas, thresholds=args.thresholds, side=args.side)
+    seconds = {"depth": estimated - started, "blur": time.perf_counter() - estimated}
+    return Outcome(_with_pixels(photo, image), {"seconds": _rounded(seconds)})
+
+
+def _deblur(photo: fr.Photo, args: argparse.Namespace, callback: fr.Callback | None) -> Outcome:
+    started = time.perf_counter()
+    result = fr.deblur(
+        photo.pixels,
+        channels=args.channels,
+        sigmas=args.sigmas,
+        lams=args.lams,
+        psf_shape=args.psf_shape,
+        threads=args.threads,
+        callback=callback,
+    )
+    seconds = {"deblur": time.perf_counter() - started}
+    return Outcome(
+        _with_pixels(photo, result.image),
+        {"sigma": result.sigma, "lam": result.lam, "seconds": _rounded(seconds)},
+    )
+
+
+def _depth_of(photo: fr.Photo, args: argparse.Namespace) -> fr.DepthMap:
+    if args.depth is None:
+        return fr.postprocess_depth(fr.estimate_depth(photo.pixels, model=args.model, threads=args.threads))
+    values = _read(args.depth).pixels
+    if values.ndim != 2:
+        raise ValueError(f"{args.depth} must be a grey picture, got colour")
+    return fr.DepthMap(values, args.depth_kind)
+
+
+def _with_pixels(photo: fr.Photo, pixels: fr.arrays.FloatArray) -> fr.Photo:
+    return fr.Photo(pixels, photo.alpha, photo.bit_depth, photo.exif, photo.icc_profile)
+
+
+def _rounded(seconds: Any) -> dict[str, float]:  # noqa: ANN401
+    return {stage: round(value, 3) for stage, value in seconds.items()}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fastrefocus", description="Change the focus of a photograph after it was taken."
+    )
+    parser.add_argument("--version", action="version", version=f"fastrefocus {fr.__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+
+    verb = _add_verb(verbs, "refocus", _refocus, "depth, deblurring, and blur for the focus wanted")
+    verb.add_argument(
+        "--focus",
+        type=_focus,
+        required=True,
+        metavar="X,Y|DEPTH",
+        help="a point as fractions of width and height, or a depth (relative: 0 nearest, 1 farthest)",
+    )
+    verb.add_argument(
+        "--max-blur", type=float, metavar="PX", help="largest radius of the blur (default: 1.5 %% of the longer side)"
+    )
+    verb.add_argument(
+        "--no-deblur",
+        dest="deblur",
+        action="store_false",
+        help="do not deblur first: for a photo that is sharp already",
+    )
+    _add_depth_options(verb)
+
+    verb = _add_verb(verbs, "depth", _depth, "estimate depth; writes 16 bits, black nearest, white farthest")
+    verb.add_argument("--model", default="builtin", metavar="ONNX", help="an ONNX file, or CARD:FILE")
+
+    verb = _add_verb(verbs, "blur", _blur, "paper A's blur by depth")
+    setting = fr.PAPER_A_FIGURE_5
+    verb.add_argument(
+        "--sigmas",
+        type=_numbers,
+        default=setting.sigmas,
+        metavar="S,...",
+        help="standard deviations, pixels, from light to deep (default: 2,3,5,8)",
+    )
+    verb.add_argument(
+        "--thresholds",
+        type=_numbers,
+        default=setting.thresholds,
+        metavar="D,...",
+        help="relative depths from which each applies (default: 0.8,0.83,0.86,0.97)",
+    )
+    verb.add_argument("--side", choices=("far", "near"), default="far", help="side of the focal plane to blur")
+    _add_depth_options(verb)
+
+    verb = _add_verb(verbs, "deblur", _deblur, "deblur the whole photo with the PSF and lambda that fit best")
+    verb.add_argument("--channels", choices=("rgb", "intensity", "edges"), default="rgb", help="paper A's variants")
+    verb.add_argument("--sigmas", type=_numbers, metavar="S,...", help="PSF sizes to try, pixels (default: 1 to 8)")
+    verb.add_argument("--lams", type=_numbers, metavar="L,...", help="weights of the prior to try")
+    verb.add_argument("--psf-shape", choices=("disk", "gaussian"), default="disk", help="shape of the PSF")
+    return parser
+
+
+def _add_verb(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: Verb, summary: str
+) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    verb.set_defaults(run=run)
+    verb.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="IN",
+        help="PNG, JPEG or TIFF; sample:NAME takes a photo that comes with scikit-image",
+    )
+    verb.add_argument("output", metavar="OUT", help="a file, or a folder for several inputs")
+    verb.add_argument("--force", action="store_true", help="overwrite existing files")
+    verb.add_argument("--json", action="store_true", help="print what was done, with seconds, one line a photo")
+    verb.add_argument("--threads", type=int, metavar="N", help="default: all CPUs")
+    return verb
+
+
+def _add_depth_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--model", default="builtin", metavar="ONNX", help="depth by an ONNX file, or CARD:FILE")
+    verb.add_argument("--depth", metavar="FILE", help="a grey picture of the depth, in the place of a model")
+    verb.add_argument(
+        "--depth-kind",
+        choices=("relative", "inverse"),
+        default="relative",
+        help="whether white is farthest (relative, default) or nearest (inverse)",
+    )
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers with commas between them, got {text!r}") from None
+
+
+def _focus(text: str) -> tuple[float, float] | float:
+    values = _numbers(text)
+    if len(values) > 2:
+        raise argparse.ArgumentTypeError(f"expected a point X,Y or one depth, got {text!r}")
+    return (values[0], values[1]) if len(values) == 2 else values[0]
