@@ -1,9 +1,9 @@
 """Paper A's experiment on the NYU scenes: blur by depth, then deblur with its three variants.
 
-    python benchmarks/paper_a.py [--quick]
+    python benchmarks/paper_a.py          # the table of docs/benchmarks.md, and figures in benchmarks/out/paper_a
+    python benchmarks/paper_a.py --docs   # the same figures from a free photo, in docs/figures
 
-prints the table of docs/benchmarks.md and writes the paper's figures 3 to 10 to benchmarks/out/paper_a. It needs the
-photos and the network in ../shared, which are not part of the project.
+The first needs the photos and the network in ../shared, which are not part of the project.
 """
 
 import argparse
@@ -17,9 +17,11 @@ from skimage.metrics import peak_signal_noise_ratio
 from skimage.transform import resize
 
 import fastrefocus as fr
+from fastrefocus.samples import load_sample
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+DOCS = ROOT / "docs" / "figures"
 OUT = ROOT / "benchmarks" / "out" / "paper_a"
 
 SIZE = 513
@@ -30,34 +32,43 @@ PUBLISHED = {"rgb": 20.66, "intensity": 19.35, "edges": 21.97}
 #: As in the paper: anisotropic TV, plain ADMM, periodic borders, Gaussians, encoded values.
 PAPER = {"tv": "anisotropic", "relaxation": 1.0, "boundary": "periodic", "tol": 0, "num_iter": 30}
 GRID = {"sigmas": (1, 2, 3, 4, 5, 6, 7, 8), "lams": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)}
-QUICK_GRID = {"sigmas": (1, 3, 5), "lams": (1e-3, 1e-2)}
 
 
 @dataclass(frozen=True)
 class Scene:
     name: str
     sharp: np.ndarray
-    depths: dict[str, fr.DepthMap]  # where the depth comes from -> before post-processing
+    depth: fr.DepthMap  # before post-processing
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a coarse grid, to try the script")
-    grid = QUICK_GRID if parser.parse_args().quick else GRID
+    parser.add_argument("--docs", action="store_true", help="the figures from a free photo")
+    if parser.parse_args().docs:
+        run(free_scene(), DOCS)
+        return
     print("| scene, depth | blurred px | unprocessed | RGB | intensity | edges |")
     print("| --- | --- | --- | --- | --- | --- |")
     published = " | ".join(f"{PUBLISHED[variant]:.2f}" for variant in PUBLISHED)
     print(f"| the paper's scene, its network | - | - | {published} |", flush=True)
     for scene in scenes():
-        for source, raw in scene.depths.items():
-            depth = fr.postprocess_depth(raw)
-            blurred = fr.blur_by_depth(scene.sharp, depth, **vars(fr.PAPER_A_FIGURE_5))
-            results = {variant: restore(blurred, scene.sharp, variant, grid) for variant in PUBLISHED}
-            share = np.mean(depth.values > fr.PAPER_A_FIGURE_5.thresholds[0])
-            cells = " | ".join(describe(result, scene.sharp) for result in results.values())
-            before = psnr(blurred, scene.sharp)
-            print(f"| {scene.name}, {source} | {share:.0%} | {before:.2f} | {cells} |", flush=True)
-            figures.write_all(OUT / f"{scene.name}_{source}", scene.sharp, raw, depth, blurred, results)
+        run(scene, OUT / scene.name)
+
+
+def run(scene: Scene, folder: Path) -> None:
+    """Print a row of the table and write the figures."""
+    depth = fr.postprocess_depth(scene.depth)
+    blurred = fr.blur_by_depth(scene.sharp, depth, **vars(fr.PAPER_A_FIGURE_5))
+    results = {variant: restore(blurred, scene.sharp, variant) for variant in PUBLISHED}
+    share = np.mean(depth.values > fr.PAPER_A_FIGURE_5.thresholds[0])
+    cells = " | ".join(describe(result, scene.sharp) for result in results.values())
+    print(f"| {scene.name} | {share:.0%} | {psnr(blurred, scene.sharp):.2f} | {cells} |", flush=True)
+    figures.write_all(folder, scene.sharp, scene.depth, depth, blurred, results)
+
+
+def free_scene() -> Scene:
+    sharp = load_sample("coffee").pixels
+    return Scene("coffee, built-in model", sharp, fr.estimate_depth(sharp))
 
 
 def scenes() -> Iterator[Scene]:
@@ -69,8 +80,8 @@ def scenes() -> Iterator[Scene]:
         sharp = np.clip(resize(square(photo), (SIZE, SIZE), anti_aliasing=True), 0, 1).astype(np.float32)
         measured = resize(square(metres), (SIZE, SIZE), order=0, anti_aliasing=False)
         model = f"fastdepth:{SHARED / 'models' / 'fastdepth_nyu.onnx'}"
-        depths = {"measured": fr.DepthMap(measured, "metric"), "FastDepth": fr.estimate_depth(sharp, model=model)}
-        yield Scene(name, sharp, depths)
+        yield Scene(f"{name}, measured depth", sharp, fr.DepthMap(measured, "metric"))
+        yield Scene(f"{name}, FastDepth", sharp, fr.estimate_depth(sharp, model=model))
 
 
 def square(image: np.ndarray) -> np.ndarray:
@@ -81,10 +92,8 @@ def square(image: np.ndarray) -> np.ndarray:
     return image[top : top + side, left : left + side]
 
 
-def restore(blurred: np.ndarray, sharp: np.ndarray, variant: str, grid: dict) -> fr.DeconvolutionResult:
-    return fr.deblur(
-        blurred, channels=variant, psf_shape="gaussian", linearize=False, reference=sharp, **grid, **PAPER
-    )
+def restore(blurred: np.ndarray, sharp: np.ndarray, variant: str) -> fr.DeconvolutionResult:
+    return fr.deblur(blurred, channels=variant, psf_shape="gaussian", linearize=False, reference=sharp, **GRID, **PAPER)
 
 
 def describe(result: fr.DeconvolutionResult, sharp: np.ndarray) -> str:

@@ -1,9 +1,4 @@
-"""Paper A's figures 3 to 10, re-made from any photo with depth.
-
-    python benchmarks/paper_a_figures.py
-
-makes them from a free photo, for docs/figures. Needs the docs extra (matplotlib).
-"""
+"""Paper A's figures 3 to 10, re-made from any photo with depth. Needs the docs extra (matplotlib)."""
 
 from pathlib import Path
 
@@ -16,7 +11,6 @@ import fastrefocus as fr
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-DOCS = Path(__file__).resolve().parents[1] / "docs" / "figures"
 WIDTH_INCHES = 3.2  # a panel
 NEAR = fr.ThresholdBlur(sigmas=(2, 3, 5), thresholds=(0.4, 0.3, 0.2))
 
@@ -30,13 +24,19 @@ def write_all(
     results: dict[str, fr.DeconvolutionResult],
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / "figure_03.png", [
-        ("photo", sharp), (f"depth ({raw.kind})", scaled(raw.values)), ("after post-processing", depth.values),
-    ])
-    single = [(f"sigma {s}", fr.blur_by_depth(sharp, np.ones_like(depth.values), sigmas=[s], thresholds=[0]))
-              for s in (2, 5, 8)]
-    masked = [(f"sigma 5, depth > {t}", fr.blur_by_depth(sharp, depth, sigmas=[5], thresholds=[t]))
-              for t in (0.5, 0.8)]
+    write(
+        folder / "figure_03.png",
+        [
+            ("photo", sharp),
+            (f"depth ({raw.kind})", scaled(raw.values)),
+            ("after post-processing", depth.values),
+        ],
+    )
+    single = [
+        (f"sigma {s}", fr.blur_by_depth(sharp, np.ones_like(depth.values), sigmas=[s], thresholds=[0]))
+        for s in (2, 5, 8)
+    ]
+    masked = [(f"sigma 5, depth > {t}", fr.blur_by_depth(sharp, depth, sigmas=[5], thresholds=[t])) for t in (0.5, 0.8)]
     write(folder / "figure_04.png", single + masked, columns=3)
     write(folder / "figure_05.png", [("sigmas 2, 3, 5, 8 at 0.8, 0.83, 0.86, 0.97", blurred)])
     rgb = results["rgb"].image
@@ -46,9 +46,16 @@ def write_all(
     best = max(results.values(), key=lambda r: peak_signal_noise_ratio(sharp, r.image, data_range=1)).image
     near = fr.blur_by_depth(np.clip(best, 0, 1), depth, **vars(NEAR), side="near")
     write(folder / "figure_09.png", [("recovered", best), ("near side blurred", near)])
-    write(folder / "figure_10.png", [
-        ("photo", sharp), ("depth", depth.values), ("blurred", blurred), ("recovered", best), ("refocused", near),
-    ])
+    write(
+        folder / "figure_10.png",
+        [
+            ("photo", sharp),
+            ("depth", depth.values),
+            ("blurred", blurred),
+            ("recovered", best),
+            ("refocused", near),
+        ],
+    )
 
 
 def write(path: Path, panels: list[tuple[str, np.ndarray]], columns: int | None = None) -> None:
@@ -73,20 +80,3 @@ def label(name: str, image: np.ndarray, sharp: np.ndarray) -> str:
 def scaled(values: np.ndarray) -> np.ndarray:
     low, high = np.nanmin(values), np.nanmax(values)
     return np.nan_to_num((values - low) / (high - low))
-
-
-def main() -> None:
-    from paper_a import GRID, restore
-
-    from fastrefocus.samples import load_sample
-
-    sharp = load_sample("coffee").pixels
-    raw = fr.estimate_depth(sharp)
-    depth = fr.postprocess_depth(raw)
-    blurred = fr.blur_by_depth(sharp, depth, **vars(fr.PAPER_A_FIGURE_5))
-    results = {variant: restore(blurred, sharp, variant, GRID) for variant in ("rgb", "intensity", "edges")}
-    write_all(DOCS, sharp, raw, depth, blurred, results)
-
-
-if __name__ == "__main__":
-    main()

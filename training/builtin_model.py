@@ -277,7 +277,7 @@ def build_model() -> onnx.ModelProto:
         g.constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    model.producer_name = "fastrefocus"
+    model.producer_name, model.producer_version = "fastrefocus", f"onnx {onnx.__version__}"
     helper.set_model_props(
         model,
         {

@@ -36,8 +36,10 @@ def transfer_function(psf, shape):
 
 def shrink(v, threshold, isotropic):
     """Soft thresholding: of each difference, or of the pair's length."""
-    length = np.sqrt(np.sum(v**2, axis=0, keepdims=True)) if isotropic else np.abs(v)
-    return v * np.maximum(1 - threshold / np.maximum(length, threshold), 0)
+    if not isotropic:
+        return np.sign(v) * np.maximum(np.abs(v) - threshold, 0)
+    length = np.sqrt(np.sum(v**2, axis=0))
+    return v * (np.maximum(length - threshold, 0) / np.maximum(length, threshold))
 
 
 def total_variation(gradient, isotropic):

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from fastrefocus import checks
 from fastrefocus.arrays import FloatArray, as_image, as_psf
 from fastrefocus.deconvolution.result import Candidate, DeconvolutionResult, psnr_db
-from fastrefocus.deconvolution.selection import LAMS, selection_crop, whiteness
+from fastrefocus.deconvolution.selection import LAMS, assess, choose, selection_crop
 from fastrefocus.deconvolution.solver import LARGEST_WEIGHT, Solver
 from fastrefocus.light import decode, encode
 from fastrefocus.optics.psf import psf_of_sigma
@@ -71,8 +71,9 @@ def deblur(
 ) -> DeconvolutionResult:
     """Deblur a photo whose blur is not known, with the one PSF and lambda of a grid that do best.
 
-    With `reference` the best candidate has the highest PSNR, as in paper A. Without, it is the one that leaves the
-    whitest residual in the middle of the photo's intensity; this choice is provisional. A photo that is sharp in
+    With `reference` the best candidate has the highest PSNR, as in paper A. Without, it is
+    chosen by the whiteness of the residual in the middle of the photo; this choice is provisional, and
+    `fastrefocus.deconvolution.selection` describes it. A photo that is sharp in
     parts is made worse there, by any of the three variants: they know one PSF only.
 
     Parameters
@@ -216,19 +217,21 @@ class _Search:
     def by_whiteness(self) -> DeconvolutionResult:
         target = self.job.target(self.job.photo)
         edge_sigma = self.edge_sigmas[0] if self.edge_sigmas else None
-        candidates = [Candidate(*pair, edge_sigma) for pair in itertools.product(self.psfs, self.lams)]
+        pairs = list(itertools.product(self.psfs, self.lams))
         steps = self.solver.num_iter
-        progress = Progress(self.callback, "deblur", (len(candidates) + 1) * steps)
-        scores: dict[Candidate, float] = {}
-        for i, candidate in enumerate(candidates):
-            psf = self.psfs[candidate.sigma]
+        progress = Progress(self.callback, "deblur", (len(pairs) + 1) * steps)
+        trials = []
+        for i, (sigma, lam) in enumerate(pairs):
+            psf = self.psfs[sigma]
             crop = selection_crop(target, psf)
-            trial = self.solver.run(crop, psf, candidate.lam, threads=self.threads, progress=progress.after(i * steps))
-            scores[candidate] = whiteness(trial.image, crop, psf)
-        chosen = max(candidates, key=lambda candidate: scores[candidate])
+            result = self.solver.run(crop, psf, lam, threads=self.threads, progress=progress.after(i * steps))
+            trials.append(assess(result.image, crop, psf, sigma=sigma, lam=lam))
+        best = choose(trials)
+        chosen = Candidate(best.sigma, best.lam, edge_sigma)
+        scores = {Candidate(t.sigma, t.lam, edge_sigma): t.whiteness for t in trials}
         result = self.solver.run(
             target, self.psfs[chosen.sigma], chosen.lam, threads=self.threads,
-            progress=progress.after(len(candidates) * steps),
+            progress=progress.after(len(pairs) * steps),
         )  # fmt: skip
         image = self.job.finish(result.image, chosen)
         return replace(_chosen(result, image, chosen), scores=scores)

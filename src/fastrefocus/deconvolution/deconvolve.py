@@ -5,7 +5,7 @@ import numpy.typing as npt
 from fastrefocus import checks
 from fastrefocus.arrays import FloatArray, as_image, as_psf
 from fastrefocus.deconvolution.result import DeconvolutionResult
-from fastrefocus.deconvolution.selection import LAMS, selection_crop, whiteness
+from fastrefocus.deconvolution.selection import LAMS, assess, choose, selection_crop
 from fastrefocus.deconvolution.solver import LARGEST_WEIGHT, Solver
 from fastrefocus.parallel import thread_count
 from fastrefocus.progress import Callback, Progress
@@ -117,8 +117,8 @@ def _choose_lam(
 ) -> float:
     crop = selection_crop(image, psf)
     progress = Progress(callback, "choose lam", len(LAMS) * solver.num_iter)
-    scores: dict[float, float] = {}
+    trials = []
     for i, lam in enumerate(LAMS):
-        trial = solver.run(crop, psf, lam, threads=threads, progress=progress.after(i * solver.num_iter))
-        scores[lam] = whiteness(trial.image, crop, psf)
-    return max(scores, key=lambda lam: scores[lam])
+        result = solver.run(crop, psf, lam, threads=threads, progress=progress.after(i * solver.num_iter))
+        trials.append(assess(result.image, crop, psf, sigma=0.0, lam=lam))
+    return choose(trials).lam

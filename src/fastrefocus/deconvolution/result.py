@@ -46,8 +46,8 @@ class DeconvolutionResult:
     edge_sigma : float or None
         Scale of the edge detector that `deblur` chose, pixels.
     scores : mapping or None
-        Score of every candidate that `deblur` tried: PSNR in dB with a reference, else minus the residual's
-        correlation. Higher is better.
+        Score of every candidate that `deblur` tried, higher is better: PSNR in dB with a reference, else the
+        whiteness of the residual, minus its correlation.
     """
 
     image: FloatArray

@@ -60,7 +60,7 @@ def _warn_of_no_cache() -> None:
 def _relax_row(
     x: FloatArray, below: FloatArray, vy: FloatArray, vx: FloatArray, t: np.float32, alpha: np.float32, isotropic: bool
 ) -> tuple[np.float32, np.float32, np.float32]:
-    """Move v by alpha (D x - z); return the row's TV(x), sums of (D x - z)^2 and (D x)^2; x has W + 1 values, to wrap."""
+    """Move v by alpha (D x - z); return the row's TV(x) and sums of (D x - z)^2 and (D x)^2; x has one value more."""
     variation, difference, gradient = np.float32(0), np.float32(0), np.float32(0)
     for j in range(vy.size):
         dy, dx = below[j] - x[j], x[j + 1] - x[j]

@@ -82,7 +82,8 @@ def disk_psf(diameter: float) -> FloatArray:
     radius = _radius(diameter)
     edges = _pixel_edges(radius)
     corner = _disk_area_from_centre(edges[:, np.newaxis], edges[np.newaxis, :], radius)
-    return _normalised(np.diff(np.diff(corner, axis=0), axis=1))
+    areas = np.diff(np.diff(corner, axis=0), axis=1)
+    return _normalised(np.maximum(areas, 0))  # rounding leaves some at -1e-15
 
 
 def polygon_psf(diameter: float, *, blades: int, rotation: float = 0.0) -> FloatArray:
