@@ -73,7 +73,8 @@ class Graph:
         """Add a node with one output and return the output's name; numbers become constants."""
         names = [value if isinstance(value, str) else self.constant(value) for value in inputs]
         output = f"v{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, names, [output], **attributes))
+        # onnxruntime 1.18 stumbles over nodes without a name when it merges them.
+        self.nodes.append(helper.make_node(kind, names, [output], name=output, **attributes))
         return output
 
     def channels(self, value: str, *indices: int) -> str:
@@ -190,7 +191,8 @@ def background_cue(g: Graph, quarter: str) -> str:
     values = g.op("Reshape", border, g.constant([-1, 1], np.int64))
     share = g.op("MatMul", g.op("Softmax", nearness, axis=-1), values)
     size = g.op("Shape", g.channels(quarter, 0))
-    ratio = g.op("Div", g.op("Reshape", share, size), g.mean(border))
+    # Photos of one or two tokens have none at the border: the cue is 0 there.
+    ratio = g.op("Div", g.op("Reshape", share, size), g.op("Add", g.mean(border), 1e-6))
     cue = g.op("Div", ratio, g.op("Add", ratio, 1.0))
 
     # An opening (minimum, then maximum) removes specks of background from within the objects.

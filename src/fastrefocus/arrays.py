@@ -16,7 +16,13 @@ FLOAT_RANGE = (-0.5, 16.0)
 PSF_SUM_RANGE = (1e-10, 1e10)
 
 
-def as_image(image: npt.ArrayLike, name: str = "image", *, shape: Sequence[int] | None = None) -> FloatArray:
+def as_image(
+    image: npt.ArrayLike,
+    name: str = "image",
+    *,
+    shape: Sequence[int] | None = None,
+    least: float = FLOAT_RANGE[0],
+) -> FloatArray:
     """Check an image and return it as C-contiguous float32, 0..1.
 
     Parameters
@@ -28,6 +34,8 @@ def as_image(image: npt.ArrayLike, name: str = "image", *, shape: Sequence[int] 
         The argument's name, for the error message.
     shape : sequence of int, optional
         The shape that it must have.
+    least : float
+        The smallest float value accepted.
 
     Returns
     -------
@@ -50,7 +58,7 @@ def as_image(image: npt.ArrayLike, name: str = "image", *, shape: Sequence[int] 
         maximum = np.float32(np.iinfo(array.dtype).max)
         return np.ascontiguousarray(array, dtype=np.float32) / maximum
     result = _finite_float32(array, name)
-    _check_float_range(result, name)
+    _check_float_range(result, name, least)
     return result
 
 
@@ -217,12 +225,14 @@ def _finite_float32(array: npt.NDArray[Any], name: str, *, nan_ok: bool = False)
     return result
 
 
-def _check_float_range(array: FloatArray, name: str) -> None:
+def _check_float_range(array: FloatArray, name: str, least: float) -> None:
     low, high = float(array.min()), float(array.max())
-    if low >= FLOAT_RANGE[0] and high <= FLOAT_RANGE[1]:
+    if low >= least and high <= FLOAT_RANGE[1]:
         return
-    hint = "; divide it by 255" if 16 < high <= 255 else "; divide it by 65535" if 255 < high <= 65535 else ""
+    hint = "; clip it with numpy.clip(image, 0, 1)"
+    if high > FLOAT_RANGE[1]:
+        hint = f"; if it is 0..255 or 0..65535, divide it by {255 if high <= 255 else 65535}"
     raise ValueError(
-        f"a float {name} must hold values of 0..1 (at least {FLOAT_RANGE[0]}, at most {FLOAT_RANGE[1]:g}), "
+        f"{name}, a float image, must hold values of 0..1 (at least {least:g}, at most {FLOAT_RANGE[1]:g}), "
         f"got {low:g} to {high:g}{hint}"
     )

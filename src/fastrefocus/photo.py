@@ -5,6 +5,7 @@ known from its first bytes: it never sees a file's name, in which it would read 
 never picks the loader, so that no file reaches its SVG, PDF or ImageMagick loaders.
 """
 
+import math
 import os
 import secrets
 from collections.abc import Callable
@@ -175,7 +176,7 @@ def write_photo(path: str | os.PathLike[str], pixels: npt.ArrayLike, *, like: Ph
     """
     target = Path(path)
     file_format = _format_by_suffix(target)
-    image = as_image(pixels, "pixels")
+    image = as_image(pixels, "pixels", least=-math.inf)  # what is below 0 is clipped
     if not isinstance(like, Photo | None):
         raise TypeError(f"like must be a Photo or None, got {type(like).__name__}")
     if like is None:

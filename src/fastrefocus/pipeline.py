@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastrefocus import checks
-from fastrefocus.arrays import FloatArray, as_image
+from fastrefocus.arrays import FLOAT_RANGE, FloatArray, as_image
 from fastrefocus.deconvolution.channels import deblur as deblur_photo
 from fastrefocus.depth.depth_map import DepthMap
 from fastrefocus.depth.onnx_model import estimate_depth
@@ -200,7 +200,7 @@ def _blur(sharp: FloatArray, coc: FloatArray, callback: Callback | None) -> Floa
     radii = largest * np.arange(1, levels + 1) / levels
     limits = radii - largest / (2 * levels)  # half-way between a radius and the one before
     sigmas = (radii / 2).tolist()  # a disk of radius r has the standard deviation r / 2 along one axis
-    linear = decode(sharp)
+    linear = np.clip(decode(sharp), 0, FLOAT_RANGE[1])  # light is not negative, but ringing may be
     progress = Progress(callback, "blur", 2)
     far = blur_by_depth(linear, coc, sigmas=sigmas, thresholds=limits.tolist(), side="far")
     progress(1)

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from fastrefocus import checks
 from fastrefocus.arrays import FloatArray, as_image, as_psf
 from fastrefocus.deconvolution.result import Candidate, DeconvolutionResult, psnr_db
-from fastrefocus.deconvolution.selection import LAMS, assess, choose, selection_crop
+from fastrefocus.deconvolution.selection import BLIND_LAMS, LAMS, assess, choose, selection_crop
 from fastrefocus.deconvolution.solver import LARGEST_WEIGHT, Solver
 from fastrefocus.light import decode, encode
 from fastrefocus.optics.psf import psf_of_sigma
@@ -71,10 +71,10 @@ def deblur(
 ) -> DeconvolutionResult:
     """Deblur a photo whose blur is not known, with the one PSF and lambda of a grid that do best.
 
-    With `reference` the best candidate has the highest PSNR, as in paper A. Without, it is
-    chosen by the whiteness of the residual in the middle of the photo; this choice is provisional, and
-    `fastrefocus.deconvolution.selection` describes it. A photo that is sharp in
-    parts is made worse there, by any of the three variants: they know one PSF only.
+    With `reference` the best candidate has the highest PSNR, as in paper A. Without, it is chosen by the whiteness of
+    the residual in the middle of the photo; this choice is provisional, and `fastrefocus.deconvolution.selection`
+    describes it. Where no PSF fits, the photo comes back as it is, with sigma 0. A photo that is sharp in parts is made
+    worse there, by any of the three variants: they know one PSF only.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def deblur(
     sigmas : sequence of float, optional
         Standard deviations of the PSFs to try along one axis, pixels. None: 1 to 8, as far as they fit the image.
     lams : sequence of float, optional
-        Weights of the prior to try. None: `fastrefocus.deconvolution.selection.LAMS`.
+        Weights of the prior to try. None: `fastrefocus.deconvolution.selection.LAMS`; without a reference `BLIND_LAMS`.
     edge_sigmas : sequence of float, optional
         Scales of the edge detector to try, pixels, for "edges"; without a reference the first is taken. None: 2, 1, 4.
     psf_shape : {"disk", "gaussian"}
@@ -137,7 +137,9 @@ def deblur(
     if edge_sigmas is not None and channels != "edges":
         raise ValueError(f'edge_sigmas goes with channels="edges", got channels={channels!r}')
     psfs = _psfs(sigmas, psf_shape, observed)
-    weights = checks.numbers(LAMS if lams is None else lams, "lams", above=0, below=LARGEST_WEIGHT)
+    weights = checks.numbers(
+        lams if lams is not None else BLIND_LAMS if truth is None else LAMS, "lams", above=0, below=LARGEST_WEIGHT
+    )
     scales: tuple[float, ...] = ()
     if channels == "edges":
         scales = checks.numbers(EDGE_SIGMAS if edge_sigmas is None else edge_sigmas, "edge_sigmas", above=0)
@@ -145,7 +147,7 @@ def deblur(
         raise TypeError(f"deblur() got an unexpected keyword argument {min(unknown)!r}")
     thread_count(threads)
     search = _Search(
-        job=_Job(decode(observed) if linearize else observed, channels, linearize),
+        job=_Job(observed, channels, linearize),
         solver=Solver(**solver),
         psfs=psfs,
         lams=weights,
@@ -160,24 +162,30 @@ def deblur(
 class _Job:
     """What to deconvolve, and how the deconvolved values become a photo again."""
 
-    photo: FloatArray  # b
+    photo: FloatArray  # as it came
     channels: str
     linearize: bool
 
+    def values(self, photo: FloatArray) -> FloatArray:
+        """Return the values worked on: linear light, or as encoded."""
+        return decode(photo) if self.linearize else photo
+
     def target(self, photo: FloatArray) -> FloatArray:
         """Return what of a photo is deconvolved: its channels or its intensity."""
-        return photo if self.channels == "rgb" else intensity(photo)
+        values = self.values(photo)
+        return values if self.channels == "rgb" else intensity(values)
 
     def finish(self, restored: FloatArray, candidate: Candidate) -> FloatArray:
         """Return the photo, encoded as it came."""
         result = restored
         if self.channels != "rgb":
-            before = intensity(self.photo)
+            b = self.values(self.photo)
+            before = intensity(b)
             if candidate.edge_sigma is not None:
                 weight = edge_weight(before, candidate.edge_sigma, candidate.sigma)
                 restored = before + weight * (restored - before)
             ratio = restored / before
-            result = self.photo * (ratio if self.photo.ndim == 2 else ratio[..., np.newaxis])
+            result = b * (ratio if b.ndim == 2 else ratio[..., np.newaxis])
         return encode(result) if self.linearize else result
 
 
@@ -195,7 +203,7 @@ class _Search:
 
     def by_psnr(self, truth: FloatArray) -> DeconvolutionResult:
         target = self.job.target(self.job.photo)
-        reference = self.job.target(decode(truth) if self.job.linearize else truth)
+        reference = self.job.target(truth)
         pairs = list(itertools.product(self.psfs, self.lams))
         progress = Progress(self.callback, "deblur", len(pairs) * self.solver.num_iter)
         scores: dict[Candidate, float] = {}
@@ -226,15 +234,21 @@ class _Search:
             crop = selection_crop(target, psf)
             result = self.solver.run(crop, psf, lam, threads=self.threads, progress=progress.after(i * steps))
             trials.append(assess(result.image, crop, psf, sigma=sigma, lam=lam))
-        best = choose(trials)
-        chosen = Candidate(best.sigma, best.lam, edge_sigma)
         scores = {Candidate(t.sigma, t.lam, edge_sigma): t.whiteness for t in trials}
+        best = choose(trials)
+        if best is None:
+            return self.unchanged(scores)
+        chosen = Candidate(best.sigma, best.lam, edge_sigma)
         result = self.solver.run(
             target, self.psfs[chosen.sigma], chosen.lam, threads=self.threads,
             progress=progress.after(len(pairs) * steps),
         )  # fmt: skip
         image = self.job.finish(result.image, chosen)
         return replace(_chosen(result, image, chosen), scores=scores)
+
+    def unchanged(self, scores: dict[Candidate, float]) -> DeconvolutionResult:
+        none = np.empty(0)
+        return DeconvolutionResult(self.job.photo.copy(), 0.0, 0, none, none, None, sigma=0.0, scores=scores)
 
 
 def intensity(photo: FloatArray) -> FloatArray:

@@ -121,4 +121,5 @@ def _choose_lam(
     for i, lam in enumerate(LAMS):
         result = solver.run(crop, psf, lam, threads=threads, progress=progress.after(i * solver.num_iter))
         trials.append(assess(result.image, crop, psf, sigma=0.0, lam=lam))
-    return choose(trials).lam
+    best = choose(trials) or min(trials, key=lambda trial: trial.overshoot)
+    return best.lam

@@ -42,7 +42,8 @@ class DeconvolutionResult:
     psnr : ndarray or None
         float64 (num_iter,): PSNR to `reference` after each iteration, in dB for a peak of 1; None without a reference.
     sigma : float or None
-        Standard deviation of the PSF that `deblur` chose, pixels along one axis.
+        Standard deviation of the PSF that `deblur` chose, pixels along one axis; 0 where none fits and the image is
+        the input.
     edge_sigma : float or None
         Scale of the edge detector that `deblur` chose, pixels.
     scores : mapping or None

@@ -18,6 +18,9 @@ from fastrefocus.arrays import FloatArray, split_channels
 #: The grid of lam, half a decade a step.
 LAMS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 
+#: The grid where the PSF is not known: a stronger prior paints over what a wrong PSF does, and hides that it is wrong.
+BLIND_LAMS = LAMS[:4]
+
 #: The choice is made on the middle of the image, at most this many pixels a side.
 CROP_SIZE = 384
 
@@ -43,12 +46,16 @@ def assess(restored: FloatArray, observed: FloatArray, psf: FloatArray, *, sigma
     return Trial(sigma, lam, whiteness(restored, observed, psf), overshoot)
 
 
-def choose(trials: Iterable[Trial]) -> Trial:
-    """Return the plausible trial of the largest PSF that leaves a nearly white residual, and there the whitest."""
-    trials = list(trials)
-    plausible = [t for t in trials if t.overshoot <= _OVERSHOOT_SHARE] or [min(trials, key=lambda t: t.overshoot)]
-    white = [t for t in plausible if t.whiteness > _NEARLY_WHITE] or [max(plausible, key=lambda t: t.whiteness)]
-    return max(white, key=lambda t: (t.sigma, t.whiteness))
+def choose(trials: Iterable[Trial]) -> Trial | None:
+    """Return the plausible trial of the largest PSF that leaves a nearly white residual, and there the whitest.
+
+    None where no trial is plausible: the photo is not blurred by any of these PSFs, and may well be sharp.
+    """
+    plausible = [trial for trial in trials if trial.overshoot <= _OVERSHOOT_SHARE]
+    white = [trial for trial in plausible if trial.whiteness > _NEARLY_WHITE]
+    if white:
+        return max(white, key=lambda trial: (trial.sigma, trial.whiteness))
+    return max(plausible, key=lambda trial: trial.whiteness, default=None)
 
 
 def selection_crop(image: FloatArray, psf: FloatArray) -> FloatArray:

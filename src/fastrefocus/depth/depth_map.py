@@ -119,9 +119,10 @@ def scale_to_unit(values: FloatArray) -> FloatArray:
     if not known.any():
         raise ValueError("depth is unknown (NaN) everywhere, so that it cannot be scaled")
     # float64, because the span of float32 numbers may exceed float32.
-    low, high = (np.float64(limit) for limit in (values[known].min(), values[known].max()))
-    span = high - low if high > low else np.float64(1)
-    return ((values - low) / span).astype(np.float32)
+    exact = values.astype(np.float64)
+    low, high = exact[known].min(), exact[known].max()
+    span = high - low if high > low else 1.0
+    return np.asarray((exact - low) / span, dtype=np.float32)
 
 
 def _check_range(values: FloatArray, bad: npt.NDArray[np.bool_], rule: str) -> None:

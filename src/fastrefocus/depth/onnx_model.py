@@ -66,8 +66,7 @@ def estimate_depth(
     Raises
     ------
     TypeError, ValueError
-        If the image is not one (see the user guide's conventions), or `model` or `threads` is not one of those
-        above.
+        If `image`, `model` or `threads` is not as above.
     FileNotFoundError
         If there is no such file.
     ModelError
@@ -141,11 +140,9 @@ class OnnxModel:
         ModelError
             If the network fails, or the output has another shape or holds NaN or infinity.
         """
-        options = onnxruntime.RunOptions()
-        options.log_severity_level = 4
         batch = np.ascontiguousarray(image.transpose(2, 0, 1)[None])
         try:
-            (output,) = self.session.run(None, {self.session.get_inputs()[0].name: batch}, options)
+            (output,) = self.session.run(None, {self.session.get_inputs()[0].name: batch})
         except Exception as error:  # onnxruntime's exceptions have no other common base
             raise ModelError(f"{self.path} failed on an input of shape {batch.shape}: {_brief(error)}") from error
         size = image.shape[:2]
@@ -242,9 +239,7 @@ def _check_signature(session: onnxruntime.InferenceSession, path: Path) -> tuple
 
 def _is_image_shape(shape: list[Any]) -> bool:
     # A dimension is a number where the file fixes it, else a name or None.
-    return len(shape) == 4 and all(
-        not isinstance(found, int) or found == wanted for found, wanted in zip(shape, (1, 3), strict=False)
-    )
+    return len(shape) == 4 and (shape[0] == 1 or not isinstance(shape[0], int)) and shape[1] == 3
 
 
 def _describe(values: list[Any]) -> str:

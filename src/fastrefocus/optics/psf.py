@@ -152,10 +152,11 @@ def _disk_area_from_centre(
     The integral over 0..|x| of min(|y|, sqrt(r^2 - t^2)) dt, in closed form.
     """
     width, height = np.minimum(np.abs(x), radius), np.minimum(np.abs(y), radius)
-    flat = np.minimum(width, np.sqrt(radius**2 - height**2))  # up to here the box ends below the circle
+    # r^2 - h^2 as a product, which rounding cannot make negative
+    flat = np.minimum(width, np.sqrt((radius - height) * (radius + height)))  # up to here the box ends below the circle
 
     def under_circle(t: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return 0.5 * (t * np.sqrt(radius**2 - t**2) + radius**2 * np.arcsin(t / radius))
+        return 0.5 * (t * np.sqrt((radius - t) * (radius + t)) + radius**2 * np.arcsin(t / radius))
 
     return np.sign(x) * np.sign(y) * (height * flat + under_circle(width) - under_circle(flat))
 

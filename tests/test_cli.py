@@ -1,0 +1,168 @@
+"""The command line, as a user calls it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import fastrefocus as fr
+from fastrefocus import cli
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """A small photo file, (60, 80, 3)."""
+    path = tmp_path / "in.png"
+    image = np.random.default_rng(0).random((60, 80, 3), np.float32)
+    fr.write_photo(path, image)
+    return path
+
+
+def run_program(*arguments, **options):
+    command = [sys.executable, "-m", "fastrefocus", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def test_module_is_the_program(picture, tmp_path):
+    result = run_program("refocus", picture, tmp_path / "out.png", "--focus", "0.5,0.5", "--no-deblur")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")  # silent in a pipe
+    assert fr.read_photo(tmp_path / "out.png").pixels.shape == (60, 80, 3)
+
+
+def test_refocus_is_the_public_function(picture, tmp_path):
+    target = tmp_path / "out.png"
+    assert cli.main(["refocus", str(picture), str(target), "--focus", "0.2,0.9", "--max-blur", "3", "--no-deblur"]) == 0
+    expected = fr.refocus(fr.read_photo(picture).pixels, focus=(0.2, 0.9), max_blur_px=3, deblur=False).image
+    np.testing.assert_allclose(fr.read_photo(target).pixels, np.clip(expected, 0, 1), atol=0.51 / 255)
+
+
+def test_depth_writes_16_bits(picture, tmp_path):
+    assert cli.main(["depth", str(picture), str(tmp_path / "depth.png")]) == 0
+    photo = fr.read_photo(tmp_path / "depth.png")
+    assert photo.bit_depth == 16
+    assert photo.pixels.shape == (60, 80)
+    expected = fr.postprocess_depth(fr.estimate_depth(fr.read_photo(picture).pixels)).values
+    np.testing.assert_allclose(photo.pixels, expected, atol=0.51 / 65535)
+
+
+def test_depth_can_be_given_as_a_picture(picture, tmp_path):
+    ramp = np.repeat([np.linspace(0, 1, 80)], 60, axis=0)
+    fr.write_photo(tmp_path / "depth.png", ramp, like=fr.Photo(ramp.astype(np.float32), bit_depth=16))
+    options = ["--depth", str(tmp_path / "depth.png"), "--focus", "0", "--no-deblur", "--max-blur", "5"]
+    assert cli.main(["refocus", str(picture), str(tmp_path / "far.png"), *options]) == 0
+    assert cli.main(["refocus", str(picture), str(tmp_path / "near.png"), "--depth-kind", "inverse", *options]) == 0
+    far, near = (fr.read_photo(tmp_path / name).pixels for name in ("far.png", "near.png"))
+    assert far[:, :20].std() > far[:, -20:].std()  # white is farthest: the left is in focus
+    assert near[:, :20].std() > near[:, -20:].std()  # white is nearest, and 0 is farthest: the left again
+
+
+def test_blur_is_paper_a(picture, tmp_path):
+    ramp = np.repeat([np.linspace(0, 1, 80)], 60, axis=0)
+    fr.write_photo(tmp_path / "depth.png", ramp, like=fr.Photo(ramp.astype(np.float32), bit_depth=16))
+    assert cli.main(["blur", str(picture), str(tmp_path / "out.png"), "--depth", str(tmp_path / "depth.png")]) == 0
+    depth = fr.read_photo(tmp_path / "depth.png").pixels
+    expected = fr.blur_by_depth(
+        fr.read_photo(picture).pixels, depth, sigmas=(2, 3, 5, 8), thresholds=(0.8, 0.83, 0.86, 0.97)
+    )
+    np.testing.assert_allclose(fr.read_photo(tmp_path / "out.png").pixels, expected, atol=0.51 / 255)
+
+
+def test_deblur_reports_what_was_chosen(picture, tmp_path, capsys):
+    arguments = ["deblur", str(picture), str(tmp_path / "out.png"), "--sigmas", "1,2", "--lams", "0.01", "--json"]
+    assert cli.main(arguments) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["sigma"] in (0.0, 1.0, 2.0)
+    assert report["output"].endswith("out.png")
+    assert report["seconds"]["deblur"] >= 0
+    assert report["seconds_total"] >= report["seconds"]["deblur"]
+
+
+def test_existing_file_needs_force(picture, tmp_path, capsys):
+    target = tmp_path / "depth.png"
+    target.write_bytes(b"keep me")
+    assert cli.main(["depth", str(picture), str(target)]) == 1
+    assert "--force" in capsys.readouterr().err
+    assert target.read_bytes() == b"keep me"
+    assert cli.main(["depth", str(picture), str(target), "--force"]) == 0
+    assert fr.read_photo(target).pixels.shape == (60, 80)
+
+
+def test_several_inputs_go_into_a_folder_and_one_failure_does_not_stop_the_rest(picture, tmp_path, capsys):
+    broken = tmp_path / "broken.png"
+    broken.write_text("no photo")
+    folder = tmp_path / "results" / "today"
+    assert cli.main(["depth", str(broken), str(picture), "sample:camera", str(folder), "--json"]) == 1
+    captured = capsys.readouterr()
+    assert sorted(path.name for path in folder.iterdir()) == ["camera.png", "in.png"]
+    assert "broken.png" in captured.err
+    assert len(captured.out.splitlines()) == 2
+
+
+def test_inputs_of_the_same_name_are_refused(picture, tmp_path, capsys):
+    assert cli.main(["depth", str(picture), str(picture), str(tmp_path / "out")]) == 2
+    assert "same file name" in capsys.readouterr().err
+    assert cli.main(["depth", str(picture), "sample:camera", str(picture)]) == 2
+    assert "not a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["sharpen", "a.png", "b.png"],
+        ["refocus", "a.png", "b.png"],
+        ["refocus", "a.png", "b.png", "--focus", "left"],
+        ["refocus", "a.png", "b.png", "--focus", "1,2,3"],
+        ["blur", "a.png", "b.png", "--sigmas", "1;2"],
+    ],
+)
+def test_usage_errors_exit_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["depth", "missing.png", "out.png"], "missing.png"),
+        (["depth", "sample:nobody", "out.png"], "no sample photo"),
+        (["depth", "sample:camera", "out.gif"], "out.gif"),
+        (["depth", "sample:camera", "out.png", "--model", "missing.onnx"], "missing.onnx"),
+        (["blur", "sample:camera", "out.png", "--depth", "sample:coffee"], "grey"),
+        (["refocus", "sample:camera", "out.png", "--focus", "0.5,7", "--no-deblur"], "focus"),
+    ],
+)
+def test_failures_exit_with_1_and_one_line(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_bar_is_drawn_on_a_terminal_only(picture, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert cli.main(["refocus", str(picture), str(tmp_path / "out.png"), "--focus", "0.5", "--no-deblur"]) == 0
+    assert "blur" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals as on POSIX")
+def test_ctrl_c_leaves_no_file(tmp_path):
+    big = tmp_path / "big.png"
+    fr.write_photo(big, np.random.default_rng(0).random((900, 1200, 3), np.float32))
+    command = [sys.executable, "-m", "fastrefocus", "deblur", str(big), str(tmp_path / "out.png")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) != 0
+    assert "interrupted" in process.stderr.read() or process.returncode == -signal.SIGINT
+    process.stderr.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["big.png"]

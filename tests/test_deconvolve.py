@@ -1,0 +1,432 @@
+import pickle
+import threading
+
+import numpy as np
+import pytest
+import skimage.data
+from reference import admm as reference
+from scipy.signal import fftconvolve
+
+from fastrefocus import Cancelled, DeconvolutionResult, deconvolve, disk_psf, gaussian_psf
+from fastrefocus.deconvolution.canvas import apply_filter, make_canvas
+from fastrefocus.deconvolution.filters import SMALLEST_TRANSFER
+from fastrefocus.deconvolution.result import psnr_db
+from fastrefocus.deconvolution.selection import LAMS, Trial, assess, choose, selection_crop, whiteness
+
+RNG = np.random.default_rng(0)
+PSF = RNG.random((5, 7))  # without any symmetry, so that a flipped or conjugated transfer function shows
+PSF /= PSF.sum()
+MILD_PSF = np.array([[0, 0.05, 0], [0.1, 0.7, 0.02], [0.03, 0.1, 0]])  # its transfer function is at least 0.4
+IMPULSE = np.ones((1, 1))
+METHODS = ("admm-tv", "wiener", "inverse")
+
+
+def blocks(shape):
+    """A picture of flat patches with sharp edges, 0..1."""
+    small = np.random.default_rng(1).random((-(-shape[0] // 8), -(-shape[1] // 8)))
+    return np.kron(small, np.ones((8, 8)))[: shape[0], : shape[1]]
+
+
+def blur_periodically(image, psf):
+    return np.fft.ifft2(np.fft.fft2(image) * reference.transfer_function(psf, image.shape)).real
+
+
+def blurred(shape, psf=PSF, noise=0.01):
+    sharp = blocks(shape)
+    return (blur_periodically(sharp, psf) + np.random.default_rng(2).normal(scale=noise, size=shape)).astype(np.float32)
+
+
+GREY = blurred((24, 31))
+COLOUR = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=-1)
+
+
+def run(image=GREY, psf=PSF, **options):
+    return deconvolve(image, psf, **{"lam": 0.01, "num_iter": 5, "tol": 0} | options)
+
+
+def assert_same_bits(result, other):
+    np.testing.assert_array_equal(result.image, other.image)
+    np.testing.assert_array_equal(result.objective, other.objective)
+    np.testing.assert_array_equal(result.residual, other.residual)
+
+
+# ADMM against the textbook
+
+
+@pytest.mark.parametrize("fft", ["pyfftw", "scipy"])
+@pytest.mark.parametrize("relaxation", [1, 1.8])
+@pytest.mark.parametrize("tv", ["isotropic", "anisotropic"])
+@pytest.mark.parametrize("shape", [(37, 52), (40, 47), (23, 70)])  # 70 columns are more than one block of the spectrum
+def test_admm_makes_the_textbooks_iterates(shape, tv, relaxation, fft, monkeypatch):
+    monkeypatch.setenv("FASTREFOCUS_FFT", fft)
+    image, lam, rho = blurred(shape), 2e-3, 0.03
+    options = {"rho": rho, "tv": tv, "relaxation": relaxation, "boundary": "periodic", "tol": 0}
+    for num_iter in (1, 2, 3, 25):
+        textbook = reference.deconvolve(
+            image.astype(float), PSF, lam, rho, num_iter, alpha=relaxation, isotropic=tv == "isotropic"
+        )
+        result = deconvolve(image, PSF, lam=lam, num_iter=num_iter, **options)
+        np.testing.assert_allclose(result.image, textbook.x, atol=5e-6)
+        np.testing.assert_allclose(result.objective, textbook.objective, rtol=1e-6)
+        np.testing.assert_allclose(result.residual, textbook.residual, rtol=1e-4)
+        assert result.num_iter == num_iter
+
+
+def test_admm_comes_to_the_minimum():
+    image, lam = blurred((37, 52)), 5e-3
+    textbook = reference.deconvolve(image.astype(float), PSF, lam, 25 * lam, 1500, alpha=1.8, isotropic=True)
+    result = deconvolve(image, PSF, lam=lam, num_iter=150, tol=0, boundary="periodic")
+    assert result.objective[0] > 1.05 * textbook.objective[-1]
+    np.testing.assert_allclose(result.objective[-1], textbook.objective[-1], rtol=1e-4)
+
+
+def test_default_penalty_is_25_lam():
+    assert_same_bits(run(lam=0.02), run(lam=0.02, rho=0.5))
+
+
+@pytest.mark.parametrize(
+    ("lam", "rho"), [(1e-24, 1), (1e-3, 1e20), (1e3, 1e-30), (1, 1e-45), (1e-50, None), (1e29, None)]
+)
+@pytest.mark.parametrize("tv", ["isotropic", "anisotropic"])
+def test_extreme_weights_do_not_overflow(tv, lam, rho):
+    image = np.full((24, 31), 0.5)
+    image[:10] = 1
+    assert np.isfinite(run(image, gaussian_psf(1), lam=lam, rho=rho, tv=tv).image).all()
+
+
+# Canvas: the transfer function, its adjoint, and the borders
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "reflect"])
+@pytest.mark.parametrize("shape", [(24, 31), (7, 70), (5, 7)])
+def test_otf_is_the_spectrum_of_the_centred_psf(shape, boundary):
+    canvas = make_canvas(shape, PSF.shape, boundary)
+    expected = reference.transfer_function(PSF, canvas.shape)[:, : canvas.shape[1] // 2 + 1].T
+    np.testing.assert_allclose(canvas.otf(PSF.astype(np.float32)), expected, atol=1e-6)
+
+
+def test_conjugate_of_the_otf_is_the_adjoint():
+    canvas = make_canvas((24, 31), PSF.shape, "periodic")
+    x, y = RNG.normal(size=(2, 24, 31)).astype(np.float32)
+    response = canvas.otf(PSF.astype(np.float32)) / np.float32(x.size)
+
+    def forward(block, columns):
+        block *= response[columns]
+
+    def adjoint(block, columns):
+        block *= response[columns].conj()
+
+    left = np.sum(apply_filter(canvas, x, forward) * y, dtype=np.float64)
+    right = np.sum(x * apply_filter(canvas, y, adjoint), dtype=np.float64)
+    np.testing.assert_allclose(left, right, rtol=1e-5)
+    assert abs(left) > 0.1
+
+
+@pytest.mark.parametrize("shape", [(24, 31), (1, 9), (9, 1), (1, 1), (5, 7)])
+def test_periodic_canvas_is_the_image_and_reflect_surrounds_it(shape):
+    image = GREY[: shape[0], : shape[1]]
+    np.testing.assert_array_equal(make_canvas(shape, (1, 1), "periodic").extend(image), image)
+    canvas = make_canvas(shape, (5, 7), "reflect")
+    assert all(n >= m + 2 * k and n % 2 == 0 for n, m, k in zip(canvas.shape, shape, (5, 7), strict=True))
+    extended = canvas.extend(image)
+    assert extended.shape == canvas.shape
+    assert extended.flags.c_contiguous
+    np.testing.assert_array_equal(canvas.crop(extended), image)
+    assert image.min() - 1e-6 <= extended.min() <= extended.max() <= image.max() + 1e-6
+
+
+def test_the_seam_is_continuous():
+    height, width = 40, 57
+    rows, columns = np.mgrid[:height, :width]
+    ramp = (rows / height + columns / width).astype(np.float32) / 2
+    extended = make_canvas(ramp.shape, (9, 9), "reflect").extend(ramp)
+    for axis in (0, 1):
+        steps = np.abs(np.diff(extended, axis=axis, append=extended.take([0], axis=axis)))  # also where it wraps
+        assert steps.max() < 0.07  # half the range over a seam of 20 or so; a torn seam jumps by 0.5
+        np.testing.assert_allclose(
+            extended.take(ramp.shape[axis], axis=axis), extended.take(ramp.shape[axis] - 1, axis=axis), atol=0.01
+        )
+        np.testing.assert_allclose(extended.take(-1, axis=axis), extended.take(0, axis=axis), atol=0.01)
+
+
+@pytest.mark.parametrize("method", ["admm-tv", "wiener"])
+def test_reflect_beats_periodic_by_far_on_a_photo_that_goes_on_outside(method):
+    photo, psf = skimage.data.camera() / 255, disk_psf(7)
+    crop = np.s_[150:246, 180:310]
+    noise = np.random.default_rng(0).normal(scale=0.005, size=(96, 130))
+    image, sharp = fftconvolve(photo, psf, mode="same")[crop] + noise, photo[crop].astype(np.float32)
+    scores = {
+        b: psnr_db(deconvolve(image, psf, lam=3e-3, boundary=b, method=method).image, sharp)
+        for b in ("reflect", "periodic")
+    }
+    assert scores["reflect"] > scores["periodic"] + 5
+    assert scores["reflect"] > psnr_db(image.astype(np.float32), sharp) + 2
+
+
+# Direct filters
+
+
+@pytest.mark.parametrize("lam", [1e-3, 0.1])
+def test_wiener_is_its_formula(lam):
+    c, b = reference.transfer_function(PSF, GREY.shape), np.fft.fft2(GREY)
+    expected = np.fft.ifft2(np.conj(c) * b / (np.abs(c) ** 2 + lam)).real
+    result = run(method="wiener", lam=lam, boundary="periodic", reference=GREY)
+    np.testing.assert_allclose(result.image, expected, atol=1e-5)
+    assert result.num_iter == result.objective.size == result.residual.size == result.psnr.size == 0
+
+
+@pytest.mark.parametrize("psf", [np.full((3, 3), 1 / 9), PSF], ids=["box", "asymmetric"])
+def test_inverse_is_its_formula(psf):
+    image = blurred((24, 33), psf, noise=0)
+    c, b = reference.transfer_function(psf, image.shape), np.fft.fft2(image)
+    kept = np.abs(c) > SMALLEST_TRANSFER
+    assert kept.all() == (psf is PSF)  # the box has zeros where 3 divides the size
+    expected = np.fft.ifft2(np.where(kept, b / np.where(kept, c, 1), 0)).real
+    result = run(image, psf, method="inverse", lam=None, boundary="periodic")
+    np.testing.assert_allclose(result.image, expected, atol=2e-4)
+    assert result.lam == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "lam", "atol"), [("inverse", None, 2e-6), ("wiener", 1e-9, 2e-6), ("admm-tv", 1e-7, 1e-5)]
+)
+@pytest.mark.parametrize("shape", [(24, 31), (1, 31), (31, 1)])
+def test_without_noise_and_zeros_the_image_comes_back(shape, method, lam, atol):
+    psf = MILD_PSF[: min(3, shape[0] + 2), : min(3, shape[1] + 2)]
+    psf = psf if min(shape) > 1 else [[0.1, 0.7, 0.2]] if shape[0] == 1 else [[0.1], [0.7], [0.2]]
+    image = blurred(shape, np.array(psf), noise=0)
+    result = run(image, psf, method=method, lam=lam, boundary="periodic", num_iter=200)
+    np.testing.assert_allclose(result.image, blocks(shape), atol=atol)
+
+
+# Any image
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "reflect"])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("shape", "psf"),
+    [
+        ((24, 31, 3), PSF),
+        ((5, 7), PSF),
+        ((1, 1), IMPULSE),
+        ((1, 9), IMPULSE),
+        ((9, 1, 3), IMPULSE),
+        ((1, 9), PSF[:1] / PSF[:1].sum()),
+    ],
+)
+@pytest.mark.parametrize("value", [0, 0.6, -0.4, 15])
+def test_constant_images_stay(shape, psf, method, boundary, value):
+    image = np.full(shape, value, np.float32)
+    lam = {"admm-tv": 0.01, "wiener": 1e-12, "inverse": None}[method]
+    result = run(image, psf, method=method, lam=lam, boundary=boundary)
+    assert result.image.dtype == np.float32
+    assert result.image.shape == shape
+    np.testing.assert_allclose(result.image, image, atol=1e-5 * max(1, abs(value)))
+    assert np.isfinite(result.objective).all()
+    assert np.isfinite(result.residual).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_channels_are_deconvolved_by_themselves(method):
+    lam = None if method == "inverse" else 0.01
+    result = run(COLOUR, method=method, lam=lam)
+    channels = [run(COLOUR[..., i], method=method, lam=lam) for i in range(3)]
+    np.testing.assert_array_equal(result.image, np.stack([c.image for c in channels], axis=-1))
+    np.testing.assert_allclose(result.objective, np.sum([c.objective for c in channels], axis=0))
+    assert result.image.flags.c_contiguous
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_same_bits_at_any_thread_count_and_in_every_run(method):
+    lam = None if method == "inverse" else 0.01
+    results = [run(COLOUR, method=method, lam=lam, threads=threads) for threads in (1, 1, 2, 3, 64, None)]
+    for result in results[1:]:
+        assert_same_bits(result, results[0])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2", np.float64])
+def test_any_dtype_and_layout_and_no_input_is_changed(dtype):
+    scale = 1 if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max
+    image = (COLOUR.clip(0, 1) * scale).astype(dtype)[:, ::-1]
+    psf = np.asfortranarray(PSF)
+    image.flags.writeable = psf.flags.writeable = False
+    result = run(image, psf, reference=image)
+    expected = run((image / scale).astype(np.float32), PSF)
+    np.testing.assert_allclose(result.image, expected.image, atol=1e-6)
+    np.testing.assert_array_equal(image, (COLOUR.clip(0, 1) * scale).astype(dtype)[:, ::-1])
+
+
+def test_psf_twice_as_bright_halves_the_image():
+    bright = run(psf=2 * PSF, lam=0.02, rho=1.0)  # with y = 2 x the problem is that of PSF, lam / 2 and rho / 4
+    np.testing.assert_allclose(bright.image, run(lam=0.01, rho=0.25).image / 2, atol=1e-6)
+
+
+# Histories, stopping, callbacks
+
+
+def test_psnr_history_is_that_of_the_iterates():
+    sharp = np.stack([blocks((24, 31))] * 3, axis=-1).astype(np.float32)
+    result = run(COLOUR, reference=sharp)
+    for num_iter in (1, 5):
+        image = run(COLOUR, num_iter=num_iter).image
+        np.testing.assert_allclose(result.psnr[num_iter - 1], -10 * np.log10(np.mean((image - sharp) ** 2)), rtol=1e-6)
+    assert run().psnr is None
+
+
+def test_tol_stops_early_and_0_never():
+    long = run(num_iter=120)
+    assert long.num_iter == len(long.objective) == len(long.residual) == 120
+    short = run(num_iter=120, tol=0.01)
+    assert 1 < short.num_iter < 120
+    assert short.residual[-1] < 0.01 <= short.residual[-2]
+    np.testing.assert_array_equal(short.residual, long.residual[: short.num_iter])
+    assert run(np.full((9, 8), 0.5), IMPULSE, num_iter=7).num_iter == 7
+
+
+def test_callback_is_called_in_the_callers_thread_and_to_the_end():
+    calls = []
+
+    def callback(*call):
+        calls.append(call)
+        assert threading.get_ident() == caller
+
+    caller = threading.get_ident()
+    for options in ({}, {"tol": 0.9}, {"method": "wiener"}):
+        calls.clear()
+        run(COLOUR, threads=3, callback=callback, **options)
+        assert {stage for stage, _, _ in calls} == {"deconvolve"}
+        assert calls[-1] == ("deconvolve", 5, 5)
+    calls.clear()
+    run(lam=None, callback=callback)
+    assert calls[0][0] == "choose lam"
+    assert ("choose lam", 30, 30) in calls
+    assert calls[-1] == ("deconvolve", 5, 5)
+
+
+@pytest.mark.parametrize("lam", [0.01, None])
+def test_false_cancels_and_leaves_no_thread(lam):
+    threads = threading.active_count()
+    calls = []
+    with pytest.raises(Cancelled):
+        run(COLOUR, lam=lam, num_iter=10**9, threads=3, callback=lambda *call: bool(calls.append(call)))
+    assert len(calls) == 1
+    assert threading.active_count() == threads
+
+
+def test_errors_of_the_callback_reach_the_caller():
+    def interrupt(*call):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(COLOUR, threads=3, num_iter=10**9, callback=interrupt)
+
+
+def test_results_are_frozen_and_can_be_sent_to_another_process():
+    result = run(COLOUR, reference=COLOUR)
+    with pytest.raises(AttributeError):
+        result.lam = 3
+    copy = pickle.loads(pickle.dumps(result))
+    assert isinstance(copy, DeconvolutionResult)
+    assert_same_bits(copy, result)
+
+
+# The choice of lam
+
+
+@pytest.mark.parametrize("method", ["admm-tv", "wiener"])
+def test_lam_grows_with_the_noise(method):
+    photo, psf = skimage.data.camera() / 255, disk_psf(5)
+    image = fftconvolve(photo, psf, mode="same")[100:180, 150:260]
+    noise = np.random.default_rng(1).normal(size=image.shape)
+    lams = [deconvolve(image + scale * noise, psf, method=method, num_iter=15).lam for scale in (0.001, 0.01, 0.05)]
+    assert set(lams) <= set(LAMS)
+    assert lams == sorted(lams)
+    assert lams[0] < lams[-1]
+
+
+def test_lam_is_chosen_for_any_image():
+    for image, psf in ((GREY[:5, :7], PSF), (np.zeros((1, 1)), IMPULSE), (np.full((24, 31), 0.5), PSF)):
+        assert run(image, psf, lam=None).lam in LAMS
+
+
+def test_whiteness_tells_noise_from_structure():
+    noise = np.random.default_rng(3).normal(scale=0.01, size=GREY.shape).astype(np.float32)
+    flat, impulse = np.zeros_like(GREY), np.ones((1, 1), np.float32)
+    assert whiteness(flat, flat, impulse) == 0
+    assert -0.3 < whiteness(flat, noise, impulse) < 0
+    assert whiteness(flat, np.repeat(noise[:, ::2], 2, axis=1)[:, :31], impulse) < -0.4
+    assert whiteness(flat, GREY, impulse) < -5
+
+
+def test_choice_is_the_largest_psf_that_is_plausible_and_nearly_white():
+    trials = [
+        Trial(sigma=1, lam=0.1, whiteness=-0.1, overshoot=0),
+        Trial(sigma=2, lam=0.1, whiteness=-2.9, overshoot=0.005),
+        Trial(sigma=2, lam=0.2, whiteness=-0.5, overshoot=0),
+        Trial(sigma=3, lam=0.1, whiteness=-0.1, overshoot=0.006),
+        Trial(sigma=4, lam=0.1, whiteness=-3.1, overshoot=0),
+    ]
+    assert choose(trials) == trials[2]
+    assert choose(trials[3:]) == trials[4]  # none is nearly white
+    assert choose(trials[3:4]) is None  # none is plausible
+
+
+def test_overshoot_is_the_share_of_pixels_out_of_the_photos_range():
+    observed = np.tile(np.float32([0.2, 0.6]), (10, 5))
+    restored = observed.copy()
+    restored[0, :3] = 0.14, 0.66, 0.649
+    trial = assess(restored, observed, np.ones((1, 1), np.float32), sigma=2.0, lam=0.1)
+    assert trial == (2.0, 0.1, whiteness(restored, observed, np.ones((1, 1), np.float32)), 0.02)
+
+
+def test_selection_looks_at_the_middle():
+    image = np.zeros((900, 400, 3), np.float32)
+    image[250:650, 4:396] = [0.3, 0.6, 0.9]
+    crop = selection_crop(image, np.ones((5, 5), np.float32))
+    assert crop.shape == (384, 384)
+    np.testing.assert_allclose(crop, 0.6, rtol=1e-6)
+    assert selection_crop(image, np.ones((5, 99), np.float32)).shape == (384, 396)
+
+
+# Wrong arguments
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"image": GREY[:0]}, ValueError, "image must have shape"),
+        ({"image": GREY * np.nan}, ValueError, "image must hold finite numbers"),
+        ({"image": GREY * 200}, ValueError, "divide it by 255"),
+        ({"image": GREY > 0}, TypeError, "image must hold real numbers, got dtype bool"),
+        ({"psf": np.ones((25, 3))}, ValueError, r"psf of shape \(25, 3\) is larger than the image \(24, 31\)"),
+        ({"psf": np.ones((4, 3))}, ValueError, "psf must be 2-D with an odd height and width"),
+        ({"psf": PSF * np.nan}, ValueError, "psf must hold finite numbers"),
+        ({"psf": PSF * 0}, ValueError, "psf must have a positive sum"),
+        ({"psf": PSF * 1e-30}, ValueError, "psf must have a positive sum"),
+        ({"psf": PSF + 0j}, TypeError, "psf must hold real numbers, got dtype complex128"),
+        ({"reference": COLOUR}, ValueError, r"reference must have the image's shape \(24, 31\), got \(24, 31, 3\)"),
+        ({"reference": GREY + np.inf}, ValueError, "reference must hold finite numbers"),
+        ({"method": "tv"}, ValueError, "method must be one of 'admm-tv', 'wiener', 'inverse', got 'tv'"),
+        ({"method": "inverse"}, ValueError, r'method="inverse" takes no lam, got 0\.01'),
+        ({"lam": 0}, ValueError, r"lam must be a finite number > 0 and < 1e\+30, got 0"),
+        ({"lam": -1.0}, ValueError, r"lam must be .* got -1\.0"),
+        ({"lam": np.inf}, ValueError, "lam must be .* got inf"),
+        ({"lam": "0.1"}, TypeError, "lam must be a number .* got '0.1'"),
+        ({"rho": 0}, ValueError, "rho must be a finite number > 0 .* got 0"),
+        ({"rho": 1e38}, ValueError, r"rho must be .* got 1e\+38"),
+        ({"relaxation": 2}, ValueError, "relaxation must be a finite number > 0 and < 2, got 2"),
+        ({"num_iter": 0}, ValueError, "num_iter must be >= 1, got 0"),
+        ({"num_iter": 5.0}, TypeError, "num_iter must be an int >= 1"),
+        ({"tol": -1e-9}, ValueError, "tol must be a finite number >= 0"),
+        ({"tol": np.nan}, ValueError, "tol must be .* got nan"),
+        ({"tv": "huber"}, ValueError, "tv must be one of 'isotropic', 'anisotropic', got 'huber'"),
+        ({"boundary": "zero"}, ValueError, "boundary must be one of 'reflect', 'periodic', got 'zero'"),
+        ({"boundary": "masked"}, NotImplementedError, 'boundary="masked" .* use "reflect"'),
+        ({"threads": 0}, ValueError, "threads must be >= 1, got 0"),
+        ({"callback": 3}, TypeError, "callback must be callable or None, got int"),
+    ],
+)
+def test_wrong_arguments_are_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        run(**options)

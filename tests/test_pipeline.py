@@ -1,0 +1,152 @@
+"""refocus: the whole way."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastrefocus as fr
+from fastrefocus.optics.coc import coc_from_disparity
+from fastrefocus.samples import load_sample
+
+HEIGHT, WIDTH = 60, 90
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return load_sample("coffee").pixels[100 : 100 + HEIGHT, 150 : 150 + WIDTH]
+
+
+@pytest.fixture(scope="module")
+def ramp():
+    """Relative depth that grows from left to right."""
+    return fr.DepthMap(np.repeat([np.linspace(0, 1, WIDTH)], HEIGHT, axis=0), kind="relative")
+
+
+def detail(image):
+    """Mean gradient of each third from left to right."""
+    return [np.abs(np.diff(part, axis=1)).mean() for part in np.array_split(image, 3, axis=1)]
+
+
+@pytest.mark.parametrize(
+    ("focus", "sharpest"), [((0.05, 0.5), 0), ((0.5, 0.5), 1), ((0.95, 0.5), 2), (0.0, 0), (1.0, 2)]
+)
+def test_focus_point_or_depth_stays_sharp_and_the_rest_blurs(ramp, focus, sharpest):
+    noise = np.random.default_rng(0).random((HEIGHT, WIDTH, 3), np.float32)
+    result = fr.refocus(noise, depth=ramp, focus=focus, max_blur_px=5, deblur=False)
+    assert np.argmax(detail(result.image)) == sharpest
+
+
+def test_coc_is_signed_and_reaches_the_largest_radius(photo, ramp):
+    coc = fr.refocus(photo, depth=ramp, focus=0.25, max_blur_px=6, deblur=False).coc
+    assert coc[0, 0] < 0 < coc[0, -1]
+    assert coc[0, -1] == pytest.approx(6)
+    assert coc[0, 0] == pytest.approx(-2, rel=1e-5)
+
+
+def test_kinds_of_depth_agree_on_what_is_behind(photo):
+    metres = np.repeat([np.linspace(1, 5, WIDTH, dtype=np.float32)], HEIGHT, axis=0)
+    metric = fr.refocus(photo, depth=fr.DepthMap(metres, "metric"), focus=2.0, max_blur_px=4, deblur=False)
+    inverse = fr.refocus(photo, depth=fr.DepthMap(3 / metres + 1, "inverse"), focus=2.5, max_blur_px=4, deblur=False)
+    np.testing.assert_allclose(metric.coc, inverse.coc, atol=1e-4)
+    np.testing.assert_allclose(metric.image, inverse.image, atol=1e-3)
+
+
+def test_default_blur_is_a_share_of_the_longer_side(photo, ramp):
+    coc = fr.refocus(photo, depth=ramp, focus=0.0, deblur=False).coc
+    assert np.abs(coc).max() == pytest.approx(0.015 * WIDTH)
+
+
+def test_no_blur_wanted_gives_the_photo_back_bit_for_bit(photo, ramp):
+    result = fr.refocus(photo, depth=ramp, focus=0.5, max_blur_px=0, deblur=False)
+    np.testing.assert_array_equal(result.image, photo)
+    flat = fr.DepthMap(np.full((HEIGHT, WIDTH), 0.5), kind="relative")
+    np.testing.assert_array_equal(fr.refocus(photo, depth=flat, focus=0.5, deblur=False).image, photo)
+
+
+def test_unknown_depth_is_left_as_it_is(photo, ramp):
+    values = ramp.values.copy()
+    values[10:20, 60:80] = np.nan
+    result = fr.refocus(photo, depth=fr.DepthMap(values, "relative"), focus=0.0, max_blur_px=5, deblur=False)
+    np.testing.assert_array_equal(result.image[10:20, 60:80], photo[10:20, 60:80])
+    assert np.isnan(result.coc[15, 70])
+
+
+def test_focus_on_unknown_depth_is_refused(photo, ramp):
+    values = ramp.values.copy()
+    values[:, :30] = np.nan
+    with pytest.raises(ValueError, match="unknown"):
+        fr.refocus(photo, depth=fr.DepthMap(values, "relative"), focus=(0.1, 0.5), deblur=False)
+
+
+def test_depth_is_estimated_where_it_is_not_given(photo):
+    result = fr.refocus(photo, focus=(0.5, 0.9), deblur=False)
+    assert result.depth.kind == "relative"
+    assert result.depth.values.shape == photo.shape[:2]
+    assert set(result.timings) == {"depth", "blur"}
+
+
+def test_deblurring_comes_before_the_blur(ramp):
+    from scipy.ndimage import gaussian_filter
+
+    sharp = load_sample("camera").pixels[100:260, 150:350]
+    blurred = gaussian_filter(sharp, 1.5)
+    depth = fr.DepthMap(np.zeros(sharp.shape), "relative")
+    result = fr.refocus(blurred, depth=depth, focus=0.0)
+    assert set(result.timings) == {"deblur", "blur"}
+    assert np.mean((result.sharp - sharp) ** 2) < np.mean((blurred - sharp) ** 2)
+    np.testing.assert_array_equal(result.image, result.sharp)
+
+
+def test_sharp_photo_survives_the_default(photo, ramp):
+    result = fr.refocus(load_sample("coffee").pixels, focus=(0.5, 0.75))
+    assert np.mean((result.sharp - load_sample("coffee").pixels) ** 2) < 1e-4
+
+
+@settings(max_examples=10, deadline=None)
+@given(threads=st.integers(2, 5), grey=st.booleans())
+def test_threads_change_nothing(threads, grey):
+    image = load_sample("astronaut").pixels[:50, :70]
+    image = image[..., 0] if grey else image
+    one = fr.refocus(image, focus=(0.5, 0.5), threads=1)
+    many = fr.refocus(image, focus=(0.5, 0.5), threads=threads)
+    np.testing.assert_array_equal(one.image, many.image)
+    np.testing.assert_array_equal(one.coc, many.coc)
+
+
+def test_constant_photo_stays_constant(ramp):
+    image = np.full((HEIGHT, WIDTH, 3), 0.4, np.float32)
+    result = fr.refocus(image, depth=ramp, focus=0.3, max_blur_px=7)
+    np.testing.assert_allclose(result.image, image, atol=1e-5)
+
+
+def test_callback_reports_every_stage_and_cancels(photo):
+    stages = []
+    fr.refocus(photo, focus=(0.5, 0.5), callback=lambda stage, done, total: stages.append((stage, done, total)))
+    assert {"depth", "deblur", "blur"} <= {stage for stage, _, _ in stages}
+    assert all(0 <= done <= total for _, done, total in stages)
+    with pytest.raises(fr.Cancelled, match="blur"):
+        fr.refocus(photo, focus=(0.5, 0.5), deblur=False, callback=lambda stage, *_: stage != "blur")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"focus": (0.5, 1.5)}, ValueError, r"focus\[1\] \(y\).*0 to 1"),
+        ({"focus": (0.5, 0.5, 0.5)}, ValueError, r"point \(x, y\)"),
+        ({"focus": "left"}, TypeError, "focus"),
+        ({"focus": float("nan")}, ValueError, "focus"),
+        ({"focus": 0.5, "max_blur_px": -1}, ValueError, "max_blur_px"),
+        ({"focus": 0.5, "depth": np.zeros((HEIGHT, WIDTH))}, TypeError, "DepthMap"),
+        ({"focus": 0.5, "depth": fr.DepthMap(np.zeros((3, 4)), "relative")}, ValueError, "height and width"),
+        ({"focus": 0.5, "threads": 0}, ValueError, "threads"),
+        ({"focus": 0.5, "callback": 3}, TypeError, "callback"),
+    ],
+)
+def test_bad_arguments_are_named(photo, arguments, error, message):
+    with pytest.raises(error, match=message):
+        fr.refocus(photo, **arguments)
+
+
+def test_coc_of_a_flat_disparity_is_zero():
+    np.testing.assert_array_equal(coc_from_disparity(np.full((2, 3), 0.7, np.float32), 0.7, 5), np.zeros((2, 3)))
