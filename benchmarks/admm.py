@@ -8,7 +8,7 @@ where they are not installed.
 
 import numpy as np
 import pytest
-from reference.admm import Textbook
+from reference import admm as textbook
 
 from fastrefocus import gaussian_psf
 from fastrefocus.deconvolution.admm import AdmmOptions, _Channel
@@ -22,17 +22,18 @@ PEER_STEPS = 5  # iterations a call of a peer with a solver object of its own
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.usefixtures("one_cpu")
 def test_iteration(compare, shape):
     planes = np.random.default_rng(0).random((shape[2] if len(shape) == 3 else 1, *shape[:2]), dtype=np.float32)
     psf = gaussian_psf(3)
     canvas = make_canvas(shape[:2], psf.shape, "periodic")
     otf = canvas.otf(psf)
     channels = [_Channel(plane, otf, canvas, OPTIONS) for plane in planes]
-    textbooks = [Textbook(plane, psf, lam=LAM, rho=25 * LAM, isotropic=True) for plane in planes]
+    textbooks = [textbook.iterations(plane, psf, LAM, 25 * LAM, isotropic=True) for plane in planes]
     peers = {
         "the same transforms, bare": bare_transforms(planes),
         f"rfft2 + irfft2 of {backend_name()}": library_transforms(planes),
-        "textbook NumPy": lambda: [textbook.iterate() for textbook in textbooks],
+        "textbook NumPy": lambda: [next(iteration) for iteration in textbooks],
         **sporco_peers(planes, psf),
         **scico_peers(planes, psf),
     }

@@ -1,5 +1,6 @@
 """Compare functions fairly: interleaved in one process, medians, and a table of ratios at the end of the run."""
 
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -7,6 +8,17 @@ from collections.abc import Callable
 import pytest
 
 _TABLES: dict[str, list[str]] = {}
+
+
+@pytest.fixture
+def one_cpu():
+    """Keep the process, with all the threads that peers start, on one CPU."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("this system cannot bind a process to a CPU")
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    yield
+    os.sched_setaffinity(0, before)
 
 
 @pytest.fixture
@@ -27,11 +39,10 @@ def compare(request, benchmark):
     ) -> dict[str, float]:
         steps = steps or {}
         functions = {"ours": ours, **peers}
-        for function in functions.values():
-            function()
         times: dict[str, list[float]] = {name: [] for name in functions}
         for _ in range(rounds):
             for name, function in functions.items():
+                function()  # what ran before has left its own data in the caches
                 start = time.perf_counter()
                 function()
                 times[name].append((time.perf_counter() - start) / steps.get(name, 1))

@@ -28,10 +28,15 @@ SIZE = 513
 BORDER = 8  # the NYU photos have a blank border of about 7 pixels
 SCENES = {"nyu_dining": "rgb.png", "nyu_lounge": "rgb.png", "nyu_basement": "rgb.jpg"}
 PUBLISHED = {"rgb": 20.66, "intensity": 19.35, "edges": 21.97}
+PUBLISHED_RADIUS = 5
 
 #: As in the paper: anisotropic TV, plain ADMM, periodic borders, Gaussians, encoded values.
 PAPER = {"tv": "anisotropic", "relaxation": 1.0, "boundary": "periodic", "tol": 0, "num_iter": 30}
-GRID = {"sigmas": (1, 2, 3, 4, 5, 6, 7, 8), "lams": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)}
+GRID = {
+    "sigmas": (1, 2, 3, 4, 5, 6, 7, 8),
+    "lams": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
+    "edge_sigmas": (1, 2, 4, 8),
+}
 
 
 @dataclass(frozen=True)
@@ -93,12 +98,15 @@ def square(image: np.ndarray) -> np.ndarray:
 
 
 def restore(blurred: np.ndarray, sharp: np.ndarray, variant: str) -> fr.DeconvolutionResult:
-    return fr.deblur(blurred, channels=variant, psf_shape="gaussian", linearize=False, reference=sharp, **GRID, **PAPER)
+    grid = GRID if variant == "edges" else {name: GRID[name] for name in ("sigmas", "lams")}
+    return fr.deblur(blurred, channels=variant, psf_shape="gaussian", linearize=False, reference=sharp, **grid, **PAPER)
 
 
 def describe(result: fr.DeconvolutionResult, sharp: np.ndarray) -> str:
     edge = "" if result.edge_sigma is None else f", edge {result.edge_sigma:g}"
-    return f"{psnr(result.image, sharp):.2f} (r {result.sigma:g}, lam {result.lam:g}{edge})"
+    best = f"{psnr(result.image, sharp):.2f} (r {result.sigma:g}, lam {result.lam:g}{edge})"
+    published_radius = max(score for candidate, score in result.scores.items() if candidate.sigma == PUBLISHED_RADIUS)
+    return f"{best}; r 5: {published_radius:.2f}"
 
 
 def psnr(image: np.ndarray, reference: np.ndarray) -> float:

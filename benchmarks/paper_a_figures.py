@@ -25,7 +25,7 @@ def write_all(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write(
-        folder / "figure_03.png",
+        folder / "figure_03.jpg",
         [
             ("photo", sharp),
             (f"depth ({raw.kind})", scaled(raw.values)),
@@ -37,17 +37,17 @@ def write_all(
         for s in (2, 5, 8)
     ]
     masked = [(f"sigma 5, depth > {t}", fr.blur_by_depth(sharp, depth, sigmas=[5], thresholds=[t])) for t in (0.5, 0.8)]
-    write(folder / "figure_04.png", single + masked, columns=3)
-    write(folder / "figure_05.png", [("sigmas 2, 3, 5, 8 at 0.8, 0.83, 0.86, 0.97", blurred)])
+    write(folder / "figure_04.jpg", single + masked, columns=3)
+    write(folder / "figure_05.jpg", [("sigmas 2, 3, 5, 8 at 0.8, 0.83, 0.86, 0.97", blurred)])
     rgb = results["rgb"].image
-    write(folder / "figure_06.png", [("photo", sharp), ("blurred", blurred), (label("rgb", rgb, sharp), rgb)])
-    write(folder / "figure_07.png", [(name, rgb[..., i]) for i, name in enumerate(("red", "green", "blue"))])
-    write(folder / "figure_08.png", [(label(name, r.image, sharp), r.image) for name, r in results.items()])
+    write(folder / "figure_06.jpg", [("photo", sharp), ("blurred", blurred), (label("rgb", rgb, sharp), rgb)])
+    write(folder / "figure_07.jpg", [(name, rgb[..., i]) for i, name in enumerate(("red", "green", "blue"))])
+    write(folder / "figure_08.jpg", [(label(name, r.image, sharp), r.image) for name, r in results.items()])
     best = max(results.values(), key=lambda r: peak_signal_noise_ratio(sharp, r.image, data_range=1)).image
     near = fr.blur_by_depth(np.clip(best, 0, 1), depth, **vars(NEAR), side="near")
-    write(folder / "figure_09.png", [("recovered", best), ("near side blurred", near)])
+    write(folder / "figure_09.jpg", [("recovered", best), ("near side blurred", near)])
     write(
-        folder / "figure_10.png",
+        folder / "figure_10.jpg",
         [
             ("photo", sharp),
             ("depth", depth.values),
@@ -69,7 +69,7 @@ def write(path: Path, panels: list[tuple[str, np.ndarray]], columns: int | None 
     for axis, (title, image) in zip(axes.flat, panels, strict=False):
         axis.imshow(np.clip(image, 0, 1), cmap="gray" if image.ndim == 2 else None, vmin=0, vmax=1)
         axis.set_title(title, fontsize=8)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=90)
     plt.close(figure)
 
 

@@ -1,5 +1,6 @@
 import pickle
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -94,6 +95,12 @@ def test_extreme_weights_do_not_overflow(tv, lam, rho):
     assert np.isfinite(run(image, gaussian_psf(1), lam=lam, rho=rho, tv=tv).image).all()
 
 
+@pytest.mark.parametrize("method", ["admm-tv", "wiener"])
+def test_exact_zeros_of_the_psf_are_not_divided_by(method):
+    image, psf = np.tile(np.sin(np.arange(32)) ** 2, (8, 1)), [[0.5, 0, 0.5]]  # the cosine is 0 at 8 / 32
+    assert np.isfinite(run(image, psf, lam=1e-50, method=method, boundary="periodic").image).all()
+
+
 # Canvas: the transfer function, its adjoint, and the borders
 
 
@@ -127,7 +134,7 @@ def test_periodic_canvas_is_the_image_and_reflect_surrounds_it(shape):
     image = GREY[: shape[0], : shape[1]]
     np.testing.assert_array_equal(make_canvas(shape, (1, 1), "periodic").extend(image), image)
     canvas = make_canvas(shape, (5, 7), "reflect")
-    assert all(n >= m + 2 * k and n % 2 == 0 for n, m, k in zip(canvas.shape, shape, (5, 7), strict=True))
+    assert all(n >= m + 2 * k and n % 4 == 0 for n, m, k in zip(canvas.shape, shape, (5, 7), strict=True))
     extended = canvas.extend(image)
     assert extended.shape == canvas.shape
     assert extended.flags.c_contiguous
@@ -175,15 +182,19 @@ def test_wiener_is_its_formula(lam):
     assert result.num_iter == result.objective.size == result.residual.size == result.psnr.size == 0
 
 
-@pytest.mark.parametrize("psf", [np.full((3, 3), 1 / 9), PSF], ids=["box", "asymmetric"])
+@pytest.mark.parametrize(
+    "psf",
+    [PSF, np.full((3, 3), 1 / 9), np.array([[0.249875, 0.50025, 0.249875]])],
+    ids=["all kept", "exact zeros", "0.0005 at Nyquist"],
+)
 def test_inverse_is_its_formula(psf):
-    image = blurred((24, 33), psf, noise=0)
+    image = blurred((24, 36), psf)
     c, b = reference.transfer_function(psf, image.shape), np.fft.fft2(image)
     kept = np.abs(c) > SMALLEST_TRANSFER
-    assert kept.all() == (psf is PSF)  # the box has zeros where 3 divides the size
+    assert kept.all() == (psf is PSF)
     expected = np.fft.ifft2(np.where(kept, b / np.where(kept, c, 1), 0)).real
     result = run(image, psf, method="inverse", lam=None, boundary="periodic")
-    np.testing.assert_allclose(result.image, expected, atol=2e-4)
+    np.testing.assert_allclose(result.image, expected, atol=2e-5)
     assert result.lam == 0
 
 
@@ -243,6 +254,13 @@ def test_same_bits_at_any_thread_count_and_in_every_run(method):
     results = [run(COLOUR, method=method, lam=lam, threads=threads) for threads in (1, 1, 2, 3, 64, None)]
     for result in results[1:]:
         assert_same_bits(result, results[0])
+
+
+def test_callers_may_have_threads_of_their_own():
+    expected = run(COLOUR)
+    with ThreadPoolExecutor(4) as pool:
+        for result in pool.map(lambda i: run(COLOUR, threads=1 + i % 2), range(12)):
+            assert_same_bits(result, expected)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2", np.float64])

@@ -25,10 +25,9 @@ def normal(*shape, seed=0):
 def dual_update(x, v, *, t=0.3, alpha=1.0, isotropic=True):
     """Return the new v and D'(z - u), both for float32 copies of the arguments, and the three sums."""
     vy, vx = v.copy()
-    out = np.full((x.shape[0], 2 * (x.shape[1] // 2 + 1)), 9, np.float32)
+    out = np.empty_like(x)
     sums = proximal.dual_update(x, vy, vx, out, np.float32(t), np.float32(alpha), isotropic)
-    assert (out[:, x.shape[1] :] == 9).all()  # the padding of the transform's input is left alone
-    return np.stack([vy, vx]), out[:, : x.shape[1]], sums
+    return np.stack([vy, vx]), out, sums
 
 
 @pytest.mark.parametrize("isotropic", [True, False])

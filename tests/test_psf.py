@@ -37,10 +37,11 @@ PSFS = {
     "gaussian": gaussian_psf(2.3),
     "small gaussian": gaussian_psf(0.05),
     "disk": disk_psf(7.6),
-    "tiny disk": disk_psf(0.2),
+    "tiny disk": disk_psf(1e-200),
     "large disk": disk_psf(301.5),
     "polygon": polygon_psf(9.3, blades=5, rotation=0.4),
-    "tiny polygon": polygon_psf(0.2, blades=3),
+    "tiny polygon": polygon_psf(1e-200, blades=3),
+    "much turned polygon": polygon_psf(9, blades=5, rotation=1e300),
 }
 
 

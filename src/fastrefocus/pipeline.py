@@ -15,7 +15,6 @@ from fastrefocus import checks
 from fastrefocus.arrays import FLOAT_RANGE, FloatArray, as_image
 from fastrefocus.deconvolution.channels import deblur as deblur_photo
 from fastrefocus.depth.depth_map import DepthMap
-from fastrefocus.depth.onnx_model import estimate_depth
 from fastrefocus.depth.postprocess import postprocess_depth
 from fastrefocus.light import decode, encode
 from fastrefocus.optics.coc import coc_from_disparity
@@ -131,6 +130,8 @@ def refocus(
         with watch.stage("depth"):
             progress = Progress(callback, "depth", 1)
             progress(0)
+            from fastrefocus.depth.onnx_model import estimate_depth  # loads onnxruntime
+
             depth = postprocess_depth(estimate_depth(photo, threads=threads))
             progress(1)
     coc = _coc(depth, focus, max_blur_px)

@@ -5,6 +5,7 @@ u-update. alpha = 1 is the paper's; other values over-relax as in Boyd et al. 20
 periodic.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,13 @@ def total_variation(gradient, isotropic):
 
 def deconvolve(b, psf, lam, rho, num_iter, *, alpha=1.0, isotropic=False):
     """Deconvolve an (H, W) image."""
+    steps = list(itertools.islice(iterations(b, psf, lam, rho, alpha=alpha, isotropic=isotropic), num_iter))
+    x, objective, residual = zip(*steps, strict=True)
+    return Result(x[-1], np.array(objective), np.array(residual))
+
+
+def iterations(b, psf, lam, rho, *, alpha=1.0, isotropic=False):
+    """Yield x, objective and residual after each iteration, without end."""
     impulse = np.zeros(b.shape)
     impulse[0, 0] = 1
     c_ft, b_ft, d_ft = transfer_function(psf, b.shape), fft2(b), fft2(differences(impulse))
@@ -57,13 +65,12 @@ def deconvolve(b, psf, lam, rho, num_iter, *, alpha=1.0, isotropic=False):
     x = np.zeros(b.shape)
     z = np.zeros((2, *b.shape))
     u = np.zeros((2, *b.shape))
-    objective, residual = [], []
-    for _ in range(num_iter):
+    while True:
         # x-update: Fourier domain least squares
         x_ft = (data_term + rho * np.sum(np.conj(d_ft) * fft2(z - u), axis=0)) / denominator
         x = np.real(ifft2(x_ft))
         gradient = differences(x)
-        residual.append(np.sqrt(np.sum((gradient - z) ** 2) / np.sum(gradient**2)))
+        residual = np.sqrt(np.sum((gradient - z) ** 2) / np.sum(gradient**2))
         # z-update: soft thresholding
         relaxed = alpha * gradient + (1 - alpha) * z
         z = shrink(relaxed + u, lam / rho, isotropic)
@@ -71,5 +78,4 @@ def deconvolve(b, psf, lam, rho, num_iter, *, alpha=1.0, isotropic=False):
         u = u + relaxed - z
 
         misfit = np.sum(np.abs(c_ft * x_ft - b_ft) ** 2) / b.size  # Parseval
-        objective.append(0.5 * misfit + lam * total_variation(gradient, isotropic))
-    return Result(x, np.array(objective), np.array(residual))
+        yield x, 0.5 * misfit + lam * total_variation(gradient, isotropic), residual

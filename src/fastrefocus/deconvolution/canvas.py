@@ -63,6 +63,6 @@ def _blend_to_wrap(plane: FloatArray, size: int) -> FloatArray:
 def apply_filter(canvas: Canvas, plane: FloatArray, change: Callable[[ComplexArray, slice], None]) -> FloatArray:
     """Lay a plane on the canvas, let `change` filter its spectrum (and divide by its size), and crop the result."""
     transform = RealFFT2(canvas.shape)
-    transform.input[:, : canvas.shape[1]] = canvas.extend(plane)
+    transform.input[...] = canvas.extend(plane)
     transform.filter(change)
     return canvas.crop(transform.output)

@@ -20,6 +20,7 @@ the PSF's own width, since that is how far the blur has spread an edge.
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypedDict, Unpack
 
 import numpy as np
@@ -147,24 +148,29 @@ def deblur(
         raise TypeError(f"deblur() got an unexpected keyword argument {min(unknown)!r}")
     thread_count(threads)
     search = _Search(
-        job=_Job(observed, channels, linearize),
+        job=_Job(observed, channels, linearize, scales),
         solver=Solver(**solver),
         psfs=psfs,
         lams=weights,
-        edge_sigmas=scales,
         threads=threads,
         callback=callback,
     )
     return search.by_whiteness() if truth is None else search.by_psnr(truth)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Job:
     """What to deconvolve, and how the deconvolved values become a photo again."""
 
     photo: FloatArray  # as it came
     channels: str
     linearize: bool
+    edge_sigmas: tuple[float, ...]
+
+    @cached_property
+    def edge_distances(self) -> dict[float, FloatArray]:
+        """Return the distances to the edges at every scale, which serve all candidates."""
+        return {sigma: edge_distance(self.target(self.photo), sigma) for sigma in self.edge_sigmas}
 
     def values(self, photo: FloatArray) -> FloatArray:
         """Return the values worked on: linear light, or as encoded."""
@@ -182,7 +188,7 @@ class _Job:
             b = self.values(self.photo)
             before = intensity(b)
             if candidate.edge_sigma is not None:
-                weight = edge_weight(before, candidate.edge_sigma, candidate.sigma)
+                weight = edge_weight(self.edge_distances[candidate.edge_sigma], candidate.sigma)
                 restored = before + weight * (restored - before)
             ratio = restored / before
             result = b * (ratio if b.ndim == 2 else ratio[..., np.newaxis])
@@ -197,7 +203,6 @@ class _Search:
     solver: Solver
     psfs: dict[float, FloatArray]
     lams: tuple[float, ...]
-    edge_sigmas: tuple[float, ...]
     threads: int | None
     callback: Callback | None
 
@@ -213,7 +218,7 @@ class _Search:
                 target, self.psfs[sigma], lam, reference=reference, threads=self.threads,
                 progress=progress.after(i * self.solver.num_iter),
             )  # fmt: skip
-            for edge_sigma in self.edge_sigmas or (None,):
+            for edge_sigma in self.job.edge_sigmas or (None,):
                 candidate = Candidate(sigma, lam, edge_sigma)
                 image = self.job.finish(result.image, candidate)
                 scores[candidate] = psnr_db(image, truth)
@@ -224,10 +229,11 @@ class _Search:
 
     def by_whiteness(self) -> DeconvolutionResult:
         target = self.job.target(self.job.photo)
-        edge_sigma = self.edge_sigmas[0] if self.edge_sigmas else None
+        edge_sigma = self.job.edge_sigmas[0] if self.job.edge_sigmas else None
         pairs = list(itertools.product(self.psfs, self.lams))
         steps = self.solver.num_iter
-        progress = Progress(self.callback, "deblur", (len(pairs) + 1) * steps)
+        total = (len(pairs) + 1) * steps
+        progress = Progress(self.callback, "deblur", total)
         trials = []
         for i, (sigma, lam) in enumerate(pairs):
             psf = self.psfs[sigma]
@@ -237,6 +243,7 @@ class _Search:
         scores = {Candidate(t.sigma, t.lam, edge_sigma): t.whiteness for t in trials}
         best = choose(trials)
         if best is None:
+            progress(total)
             return self.unchanged(scores)
         chosen = Candidate(best.sigma, best.lam, edge_sigma)
         result = self.solver.run(
@@ -258,16 +265,22 @@ def intensity(photo: FloatArray) -> FloatArray:
     return photo + np.float32(1e-20)
 
 
-def edge_weight(plane: FloatArray, edge_sigma: float, reach: float) -> FloatArray:
-    """Return exp(-d^2 / 2 reach^2), d being the distance to the nearest Canny edge; 0 where there is no edge at all."""
+def edge_distance(plane: FloatArray, edge_sigma: float) -> FloatArray:
+    """Return each pixel's distance to the nearest Canny edge; infinite where there is no edge at all."""
     from scipy.ndimage import distance_transform_edt
     from skimage.feature import canny
 
     low, high = _CANNY_QUANTILES
     edges = canny(plane, sigma=edge_sigma, low_threshold=low, high_threshold=high, use_quantiles=True)
     if not edges.any():
-        return np.zeros_like(plane)
-    weight: FloatArray = np.exp(-0.5 * (distance_transform_edt(~edges) / reach) ** 2).astype(np.float32)
+        return np.full_like(plane, np.inf)
+    distance: FloatArray = distance_transform_edt(~edges).astype(np.float32)
+    return distance
+
+
+def edge_weight(distance: FloatArray, sigma: float) -> FloatArray:
+    """Return exp(-d^2 / 2 sigma^2)."""
+    weight: FloatArray = np.exp(-0.5 * (distance / np.float32(sigma)) ** 2)
     return weight
 
 

@@ -118,7 +118,7 @@ def dual_update(
     vy, vx : ndarray
         float32 (H, W), changed in place.
     out : ndarray
-        float32 with at least W columns; the first W are written.
+        float32 (H, W), overwritten.
     t, alpha : float32
         Threshold and over-relaxation.
     isotropic : bool
@@ -143,7 +143,7 @@ def dual_update(
         difference += float(sums[1])
         gradient += float(sums[2])
         _split_row(vy[i], vx[i], wy, wx, t, isotropic)
-        _divergence_row(above, wy, wx, out[i, :width])
+        _divergence_row(above, wy, wx, out[i])
         above, wy = wy, above
     for j in range(width):  # the first row's upper neighbour is the last row
         out[0, j] += above[j]

@@ -41,7 +41,7 @@ class ThinLens:
     --------
     >>> lens = ThinLens(50, 1.8, 2.0)
     >>> lens.coc_radius([1.0, 2.0, 8.0], image_width=3000).round(2)
-    array([-29.67,   0.  ,  22.26], dtype=float32)
+    array([-29.68,   0.  ,  22.26], dtype=float32)
     """
 
     focal_length_mm: float

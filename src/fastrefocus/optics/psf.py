@@ -38,7 +38,7 @@ def gaussian_psf(sigma: float, *, radius: int | None = None) -> FloatArray:
     --------
     >>> gaussian_psf(0.5, radius=1).round(3)
     array([[0.011, 0.084, 0.011],
-           [0.084, 0.62 , 0.084],
+           [0.084, 0.619, 0.084],
            [0.011, 0.084, 0.011]], dtype=float32)
     """
     sigma = checks.number(sigma, "sigma", above=0, below=_MAX_RADIUS / GAUSSIAN_TRUNCATE)
@@ -76,7 +76,7 @@ def disk_psf(diameter: float) -> FloatArray:
     --------
     >>> disk_psf(2).round(3)
     array([[0.025, 0.145, 0.025],
-           [0.145, 0.32 , 0.145],
+           [0.145, 0.318, 0.145],
            [0.025, 0.145, 0.025]], dtype=float32)
     """
     radius = _radius(diameter)
@@ -119,8 +119,15 @@ def polygon_psf(diameter: float, *, blades: int, rotation: float = 0.0) -> Float
     angles = rotation + 2 * np.pi * np.arange(blades) / blades
     corners = radius * np.stack([np.cos(angles), -np.sin(angles)], axis=1)  # rows grow downwards
     edges = _pixel_edges(radius)
-    areas = [[_area(_clip_to_box(corners, left, left + 1, top, top + 1)) for left in edges[:-1]] for top in edges[:-1]]
-    return _normalised(np.array(areas))
+    normals = np.stack([np.cos(angles + np.pi / blades), -np.sin(angles + np.pi / blades)], axis=1)
+    y, x = np.meshgrid(edges[:-1] + 0.5, edges[:-1] + 0.5, indexing="ij")
+    beyond = np.stack([x, y], axis=-1) @ normals.T - radius * np.cos(np.pi / blades)  # of each side, by pixel centres
+    reach = np.abs(normals).sum(axis=1) / 2  # how far a pixel extends along each normal
+    areas = (beyond <= -reach).all(axis=-1).astype(np.float64)
+    for row, column in np.argwhere((areas == 0) & (beyond < reach).all(axis=-1)):
+        left, top = edges[column], edges[row]
+        areas[row, column] = _area(_clip_to_box(corners, left, left + 1, top, top + 1))
+    return _normalised(areas)
 
 
 def psf_of_sigma(sigma: float, shape: str) -> FloatArray:
