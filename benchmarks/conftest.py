@@ -10,6 +10,20 @@ import pytest
 _TABLES: dict[str, list[str]] = {}
 
 
+def add_row(title: str, case: str, cells: dict[str, str]) -> None:
+    """Add a row to the Markdown table of this title."""
+    table = _TABLES.setdefault(title, [])
+    if not table:
+        table += [f"| {title} | {' | '.join(cells)} |", "| --- " * (len(cells) + 1) + "|"]
+    table.append(f"| {case} | {' | '.join(cells.values())} |")
+
+
+@pytest.fixture(name="add_row")
+def add_row_fixture():
+    """Give `add_row` to benchmarks that measure something other than time."""
+    return add_row
+
+
 @pytest.fixture
 def one_cpu():
     """Keep the process, with all the threads that peers start, on one CPU."""
@@ -53,11 +67,7 @@ def compare(request, benchmark):
         own = statistics.median(times["ours"])
         benchmark.pedantic(ours, rounds=3, warmup_rounds=1)
         benchmark.extra_info.update({f"{name} / ours": ratio for name, ratio in ratios.items()})
-        table = _TABLES.setdefault(title, [])
-        if not table:
-            table += [f"| {title} | ours, ms | {' | '.join(peers)} |", "| --- " * (len(peers) + 2) + "|"]
-        cells = " | ".join(f"{ratio:.2f}" for ratio in ratios.values())
-        table.append(f"| {case} | {1000 * own:.2f} | {cells} |")
+        add_row(title, case, {"ours, ms": f"{1000 * own:.2f}", **{name: f"{r:.2f}" for name, r in ratios.items()}})
         return ratios
 
     return run
