@@ -49,9 +49,13 @@ def total_variation(gradient, isotropic):
 
 def deconvolve(b, psf, lam, rho, num_iter, *, alpha=1.0, isotropic=False):
     """Deconvolve an (H, W) image."""
-    steps = list(itertools.islice(iterations(b, psf, lam, rho, alpha=alpha, isotropic=isotropic), num_iter))
-    x, objective, residual = zip(*steps, strict=True)
-    return Result(x[-1], np.array(objective), np.array(residual))
+    image, objective, residual = None, [], []
+    steps = iterations(b, psf, lam, rho, alpha=alpha, isotropic=isotropic)
+    for x, value, violation in itertools.islice(steps, num_iter):
+        image = x
+        objective.append(value)
+        residual.append(violation)
+    return Result(image, np.array(objective), np.array(residual))
 
 
 def iterations(b, psf, lam, rho, *, alpha=1.0, isotropic=False):
