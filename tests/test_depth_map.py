@@ -138,3 +138,15 @@ def test_equality_is_identity():
 def test_wrong_arguments(values, kind, error, message):
     with pytest.raises(error, match=message):
         DepthMap(values, kind)
+
+
+def test_filled_takes_the_nearest_known_value():
+    depth = DepthMap([[1.0, np.nan, np.nan, 4.0], [np.nan, np.nan, 3.0, 4.0]], "metric")
+    filled = depth.filled()
+    assert filled.kind == "metric"
+    assert not np.isnan(filled.values).any()
+    assert filled.values[0, 1] == 1.0
+    assert filled.values[1, 1] == 3.0
+    assert filled.filled() is filled
+    with pytest.raises(ValueError, match="everywhere"):
+        DepthMap([[np.nan, np.nan]], "inverse").filled()

@@ -64,19 +64,22 @@ def test_no_blur_wanted_gives_the_photo_back_bit_for_bit(photo, ramp):
     np.testing.assert_array_equal(fr.refocus(photo, depth=flat, focus=0.5, deblur=False).image, photo)
 
 
-def test_unknown_depth_is_left_as_it_is(photo, ramp):
+def test_unknown_depth_is_taken_from_the_nearest_known_pixel(photo, ramp):
     values = ramp.values.copy()
-    values[10:20, 60:80] = np.nan
+    values[10:13, 60:63] = np.nan
     result = fr.refocus(photo, depth=fr.DepthMap(values, "relative"), focus=0.0, max_blur_px=5, deblur=False)
-    np.testing.assert_array_equal(result.image[10:20, 60:80], photo[10:20, 60:80])
-    assert np.isnan(result.coc[15, 70])
+    whole = fr.refocus(photo, depth=ramp, focus=0.0, max_blur_px=5, deblur=False)
+    np.testing.assert_allclose(result.coc, whole.coc, atol=2 * 5 / (WIDTH - 1) + 1e-5)
+    assert np.isnan(result.depth.values[11, 61])
+    with pytest.raises(ValueError, match="unknown"):
+        fr.refocus(photo, depth=fr.DepthMap(np.full_like(values, np.nan), "relative"), focus=0.5)
 
 
-def test_focus_on_unknown_depth_is_refused(photo, ramp):
+def test_focus_on_unknown_depth_takes_the_nearest(photo, ramp):
     values = ramp.values.copy()
     values[:, :30] = np.nan
-    with pytest.raises(ValueError, match="unknown"):
-        fr.refocus(photo, depth=fr.DepthMap(values, "relative"), focus=(0.1, 0.5), deblur=False)
+    result = fr.refocus(photo, depth=fr.DepthMap(values, "relative"), focus=(0.1, 0.5), max_blur_px=5, deblur=False)
+    np.testing.assert_array_equal(result.image[:, :30], photo[:, :30])
 
 
 def test_depth_is_estimated_where_it_is_not_given(photo):

@@ -42,7 +42,7 @@ class RefocusResult:
     depth : DepthMap
         The depth used.
     coc : ndarray
-        float32 (H, W): signed radius of the blur added, pixels; > 0 behind the focal plane; NaN where unknown.
+        float32 (H, W): signed radius of the blur added, pixels; > 0 behind the focal plane.
     timings : mapping
         Seconds spent in each stage.
     """
@@ -74,8 +74,8 @@ def refocus(
     image : array_like
         (H, W) or (H, W, 3), 0..1, sRGB-encoded.
     depth : DepthMap, optional
-        None: `fastrefocus.estimate_depth` with the built-in model, then `fastrefocus.postprocess_depth`. Where depth is
-        unknown (NaN) nothing is blurred.
+        None: `fastrefocus.estimate_depth` with the built-in model, then `fastrefocus.postprocess_depth`. Unknown depth
+        (NaN) is taken from the nearest known pixel.
     focus : (float, float) or float
         What to focus on: a point (x, y) as fractions of the width and height, 0..1 from the top left, or a depth in the
         unit of `depth` (of the relative depth, 0 nearest to 1 farthest, where it is estimated).
@@ -97,7 +97,7 @@ def refocus(
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as above, or the depth at the point is unknown.
+        If an argument is not as above, or the depth is unknown everywhere.
     Cancelled
         If the callback returned False.
 
@@ -134,7 +134,7 @@ def refocus(
 
             depth = postprocess_depth(estimate_depth(photo, threads=threads))
             progress(1)
-    coc = _coc(depth, focus, max_blur_px)
+    coc = _coc(depth.filled(), focus, max_blur_px)
     sharp = photo
     if deblur:
         with watch.stage("deblur"):
@@ -187,14 +187,12 @@ def _at_point(disparity: FloatArray, x: float, y: float) -> float:
     row, column = min(int(y * height), height - 1), min(int(x * width), width - 1)
     reach = int(_FOCUS_WINDOW * max(height, width) / 2)
     window = disparity[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
-    if np.isnan(window).all():
-        raise ValueError(f"focus: the depth at the point ({x:g}, {y:g}) is unknown")
-    return float(np.nanmedian(window))
+    return float(np.median(window))
 
 
 def _blur(sharp: FloatArray, coc: FloatArray, callback: Callback | None) -> FloatArray:
     """Blur by signed radius, each side from the sharp photo (paper A, section 4.4), in linear light."""
-    largest = float(np.nanmax(np.abs(coc)))
+    largest = float(np.abs(coc).max())
     if largest == 0:
         return sharp.copy()
     levels = min(_MOST_LEVELS, math.ceil(2 * largest))
@@ -209,6 +207,6 @@ def _blur(sharp: FloatArray, coc: FloatArray, callback: Callback | None) -> Floa
     progress(2)
     in_front = (coc < 0) if sharp.ndim == 2 else (coc < 0)[..., np.newaxis]
     blurred = encode(np.where(in_front, near, far))
-    untouched = ~(np.abs(coc) > limits[0])
-    blurred[untouched] = sharp[untouched]  # bit for bit, also where depth is unknown
+    in_focus = np.abs(coc) <= limits[0]
+    blurred[in_focus] = sharp[in_focus]  # bit for bit
     return blurred

@@ -81,6 +81,29 @@ class DepthMap:
         """
         return DepthMap(scale_to_unit(-self.values if self.kind == "inverse" else self.values), "relative")
 
+    def filled(self) -> "DepthMap":
+        """Return the depth with every unknown pixel given the value of the nearest known one.
+
+        Returns
+        -------
+        DepthMap
+            Of the same kind, without NaN; itself where nothing is unknown.
+
+        Raises
+        ------
+        ValueError
+            If no pixel is known.
+        """
+        hole = np.isnan(self.values)
+        if hole.all():
+            raise ValueError("depth is unknown (NaN) everywhere, so that its holes cannot be filled")
+        if not hole.any():
+            return self
+        from scipy.ndimage import distance_transform_edt
+
+        nearest = distance_transform_edt(hole, return_distances=False, return_indices=True)
+        return DepthMap(self.values[tuple(nearest)], self.kind)
+
     def disparity(self) -> FloatArray:
         """Return an array that grows linearly with 1 / z, so that blur can be computed from it; larger is nearer.
 

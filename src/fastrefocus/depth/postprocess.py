@@ -1,9 +1,7 @@
 """Paper A's post-processing of an estimated depth map (its figure 3)."""
 
 import numpy as np
-import numpy.typing as npt
 
-from fastrefocus.arrays import FloatArray
 from fastrefocus.checks import number
 from fastrefocus.depth.depth_map import DepthMap, scale_to_unit
 
@@ -59,24 +57,10 @@ def postprocess_depth(depth: DepthMap, *, smoothing: float = 2.0) -> DepthMap:
     sigma = number(smoothing, "smoothing", least=0)
     from scipy import ndimage
 
-    values = ndimage.median_filter(_fill_holes(depth.values), size=_MEDIAN_SIZE, mode="nearest")
+    values = ndimage.median_filter(depth.filled().values, size=_MEDIAN_SIZE, mode="nearest")
     if sigma > 0:
         values = ndimage.gaussian_filter(values, sigma, mode="nearest")
     low, high = np.percentile(values.astype(np.float64), _SCALED_PERCENTILES)
     if low < high:
         values = np.clip(values, np.float32(low), np.float32(high))
     return DepthMap(scale_to_unit(-values if depth.kind == "inverse" else values), "relative")
-
-
-def _fill_holes(values: FloatArray) -> FloatArray:
-    """Give every NaN the value of the nearest known pixel."""
-    hole = np.isnan(values)
-    if hole.all():
-        raise ValueError("depth is unknown (NaN) everywhere, so that its holes cannot be filled")
-    if not hole.any():
-        return values
-    from scipy import ndimage
-
-    nearest: npt.NDArray[np.intp] = ndimage.distance_transform_edt(hole, return_distances=False, return_indices=True)
-    filled: FloatArray = values[tuple(nearest)]
-    return filled

@@ -14,7 +14,7 @@ def coc_from_disparity(disparity: FloatArray, focus: float, max_radius: float) -
     Parameters
     ----------
     disparity : ndarray
-        float32 (H, W), growing linearly with 1/z, in any unit; NaN (unknown) stays NaN.
+        float32 (H, W), growing linearly with 1/z, in any unit, without NaN.
     focus : float
         The disparity in focus.
     max_radius : float
@@ -26,5 +26,5 @@ def coc_from_disparity(disparity: FloatArray, focus: float, max_radius: float) -
         float32 (H, W), pixels; > 0 behind the focal plane. All 0 where every disparity equals the focus.
     """
     distance = np.float32(focus) - disparity
-    farthest = float(np.nanmax(np.abs(distance)))
+    farthest = float(np.abs(distance).max())
     return distance * np.float32(max_radius / farthest) if farthest > 0 else np.zeros_like(distance)
