@@ -78,6 +78,27 @@ def test_scipy_can_take_the_place_of_fftw():
     assert "must be one of" in run_python(code, FASTREFOCUS_FFT="fftpack").stderr
 
 
+def test_missing_fftw_names_the_way_out():
+    code = (
+        "import sys; sys.modules['pyfftw'] = None\n"
+        "import numpy as np, fastrefocus as fr\n"
+        "fr.deconvolve(np.full((20, 30), 0.5), fr.gaussian_psf(1), lam=0.01)"
+    )
+    assert "FASTREFOCUS_FFT=scipy" in run_python(code, FASTREFOCUS_FFT="pyfftw").stderr
+
+
+def test_onnxruntime_sends_no_telemetry(tmp_path):
+    code = (
+        "import os; os.environ.pop('CI', None)\n"
+        "import numpy as np, fastrefocus as fr\n"
+        "fr.estimate_depth(np.full((20, 30), 0.5))\n"
+        "print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    result = run_python(code, HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert result.stdout.strip() == "1", result.stderr
+    assert not list(tmp_path.rglob("Microsoft"))
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_fork_after_use_works():
     code = (

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for source, target in jobs:
         try:
             _run(source, target, args)
-        except (fr.FastRefocusError, OSError, ValueError, TypeError, MemoryError) as error:
+        except (fr.FastRefocusError, ImportError, OSError, ValueError, TypeError, MemoryError) as error:
             print(f"fastrefocus {args.verb}: {source}: {error}", file=sys.stderr)
             failures += 1
         except KeyboardInterrupt:

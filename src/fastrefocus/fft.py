@@ -135,8 +135,12 @@ class _Backend(Protocol):
 
 class _PyFFTW:
     def __init__(self, height: int, width: int) -> None:
-        import pyfftw
-
+        try:
+            import pyfftw
+        except ImportError as error:
+            raise ImportError(
+                f"pyFFTW cannot be imported ({error}); install it, or set {ENVIRONMENT_VARIABLE}=scipy"
+            ) from error
         count = width // 2 + 1
         self.input = pyfftw.zeros_aligned((height, width), np.float32)
         self.output = pyfftw.zeros_aligned((height, width), np.float32)

@@ -13,8 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 from skimage.transform import resize
+
+# From version 1.29 on onnxruntime sends telemetry unless told otherwise before it is imported; this library is offline.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime
 
 from fastrefocus.arrays import FloatArray, as_image
 from fastrefocus.depth.depth_map import DepthMap, scale_to_unit

@@ -91,8 +91,8 @@ def blur_by_depth(
     >>> image[4, [2, 9]] = 1
     >>> depth = np.repeat([[0.0, 0.5, 1.0]], 9, axis=0).repeat(4, axis=1)
     >>> blurred = blur_by_depth(image, depth, sigmas=[1], thresholds=[0.8])
-    >>> blurred[4, 2], blurred[4, 9].round(3)
-    (np.float32(1.0), np.float32(0.159))
+    >>> print(blurred[4, [2, 9]].round(3))
+    [1.    0.159]
     """
     pixels = as_image(image)
     distance = _distance(depth, pixels)
