@@ -50,7 +50,7 @@ def compare(request, benchmark):
         ours: Callable[[], object],
         peers: dict[str, Callable[[], object]],
         *,
-        rounds: int = 9,
+        rounds: int = 7,
         steps: dict[str, int] | None = None,
     ) -> dict[str, float]:
         steps = steps or {}

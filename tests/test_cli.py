@@ -110,6 +110,13 @@ def test_inputs_of_the_same_name_are_refused(picture, tmp_path, capsys):
     assert "not a folder" in capsys.readouterr().err
 
 
+def test_folder_that_cannot_be_made_is_one_line(picture, capsys):
+    assert cli.main(["depth", str(picture), "sample:camera", str(picture / "results")]) == 1
+    error = capsys.readouterr().err
+    assert "results" in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -152,6 +159,16 @@ def test_progress_bar_is_drawn_on_a_terminal_only(picture, tmp_path, monkeypatch
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert cli.main(["refocus", str(picture), str(tmp_path / "out.png"), "--focus", "0.5", "--no-deblur"]) == 0
     assert "blur" in capsys.readouterr().err
+
+
+def test_progress_bar_advances(capsys):
+    with cli._progress_bar("in.png", True) as callback:
+        for done in (1, 5, 9):
+            callback("deblur", done, 10)
+            time.sleep(0.12)  # a bar is drawn at most ten times a second
+    drawn = capsys.readouterr().err
+    assert " 5/10 " in drawn
+    assert " 9/10 " in drawn
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals as on POSIX")

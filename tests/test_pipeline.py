@@ -55,6 +55,9 @@ def test_kinds_of_depth_agree_on_what_is_behind(photo):
 def test_default_blur_is_a_share_of_the_longer_side(photo, ramp):
     coc = fr.refocus(photo, depth=ramp, focus=0.0, deblur=False).coc
     assert np.abs(coc).max() == pytest.approx(0.015 * WIDTH)
+    tiny = fr.DepthMap([[0.0, 1.0]], kind="relative")
+    coc = fr.refocus(np.full((1, 2, 3), 0.5), depth=tiny, focus=0.0, deblur=False).coc
+    assert coc.max() == pytest.approx(0.015 * 2)  # the channels are no side
 
 
 def test_no_blur_wanted_gives_the_photo_back_bit_for_bit(photo, ramp):

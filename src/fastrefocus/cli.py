@@ -52,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"fastrefocus {args.verb}: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # OUT's folder cannot be made or looked at
+        print(f"fastrefocus {args.verb}: {error}", file=sys.stderr)
+        return 1
     failures = 0
     for source, target in jobs:
         try:
@@ -117,10 +120,11 @@ def _progress_bar(title: str, on_terminal: bool) -> Iterator[fr.Callback | None]
 
     def callback(stage: str, done: int, total: int) -> None:
         nonlocal bar
-        if bar is None or bar.desc != f"{title}: {stage}: ":
+        description = f"{title}: {stage}"
+        if bar is None or bar.desc != description:
             if bar is not None:
                 bar.close()
-            bar = tqdm(total=total, desc=f"{title}: {stage}", leave=False, file=sys.stderr)
+            bar = tqdm(total=total, desc=description, leave=False, miniters=1, file=sys.stderr)
         bar.update(done - bar.n)
 
     try:

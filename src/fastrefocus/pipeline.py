@@ -122,7 +122,7 @@ def refocus(
     if depth is not None:
         _check_depth(depth, photo)
     if max_blur_px is None:
-        max_blur_px = DEFAULT_MAX_BLUR * max(photo.shape)
+        max_blur_px = DEFAULT_MAX_BLUR * max(photo.shape[:2])
     max_blur_px = checks.number(max_blur_px, "max_blur_px", least=0)
     thread_count(threads)
     watch = _Stopwatch()
