@@ -139,7 +139,7 @@ def sporco_peers(planes, psf):
 def scico_peers(planes, psf):
     """Return scico's ADMM with its diagonal Fourier solver, jitted."""
     try:
-        from scico import functional, linop, loss, metric  # noqa: F401
+        from scico import functional, linop, loss
         from scico.numpy import array
         from scico.optimize.admm import ADMM, CircularConvolveSolver
     except ImportError:
