@@ -177,7 +177,7 @@ def test_ctrl_c_leaves_no_file(tmp_path):
     fr.write_photo(big, np.random.default_rng(0).random((900, 1200, 3), np.float32))
     command = [sys.executable, "-m", "fastrefocus", "deblur", str(big), str(tmp_path / "out.png")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    time.sleep(3)
+    time.sleep(1.5)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) != 0
     assert "interrupted" in process.stderr.read() or process.returncode == -signal.SIGINT
