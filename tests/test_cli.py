@@ -9,9 +9,19 @@ import time
 
 import numpy as np
 import pytest
+import skimage.data
+from PIL import Image, ImageCms
 
 import fastrefocus as fr
 from fastrefocus import cli
+from fastrefocus.depth import onnx_model
+
+PHOTO_VERBS = {  # the verbs that change a photo, with the options that make them quick
+    "refocus": ["--focus", "0.5", "--no-deblur"],
+    "blur": [],
+    "deblur": ["--sigmas", "1", "--lams", "0.01"],
+}
+VERBS = {**PHOTO_VERBS, "depth": []}
 
 
 @pytest.fixture
@@ -21,6 +31,23 @@ def picture(tmp_path):
     image = np.random.default_rng(0).random((60, 80, 3), np.float32)
     fr.write_photo(path, image)
     return path
+
+
+@pytest.fixture
+def ramp(tmp_path):
+    """A file of 16-bit depth, (60, 80), that grows from left to right."""
+    path = tmp_path / "ramp.png"
+    values = np.repeat([np.linspace(0, 1, 80, dtype=np.float32)], 60, axis=0)
+    fr.write_photo(path, values, like=fr.Photo(values, bit_depth=16))
+    return path
+
+
+def listen(monkeypatch, name, function=None):
+    """Return the list of the keyword arguments with which a public function is called from now on."""
+    calls = []
+    function = function or getattr(fr, name)
+    monkeypatch.setattr(fr, name, lambda *args, **options: [calls.append(options), function(*args, **options)][1])
+    return calls
 
 
 def run_program(*arguments, **options):
@@ -50,10 +77,8 @@ def test_depth_writes_16_bits(picture, tmp_path):
     np.testing.assert_allclose(photo.pixels, expected, atol=0.51 / 65535)
 
 
-def test_depth_can_be_given_as_a_picture(picture, tmp_path):
-    ramp = np.repeat([np.linspace(0, 1, 80)], 60, axis=0)
-    fr.write_photo(tmp_path / "depth.png", ramp, like=fr.Photo(ramp.astype(np.float32), bit_depth=16))
-    options = ["--depth", str(tmp_path / "depth.png"), "--focus", "0", "--no-deblur", "--max-blur", "5"]
+def test_depth_can_be_given_as_a_picture(picture, ramp, tmp_path):
+    options = ["--depth", str(ramp), "--focus", "0", "--no-deblur", "--max-blur", "5"]
     assert cli.main(["refocus", str(picture), str(tmp_path / "far.png"), *options]) == 0
     assert cli.main(["refocus", str(picture), str(tmp_path / "near.png"), "--depth-kind", "inverse", *options]) == 0
     far, near = (fr.read_photo(tmp_path / name).pixels for name in ("far.png", "near.png"))
@@ -61,15 +86,79 @@ def test_depth_can_be_given_as_a_picture(picture, tmp_path):
     assert near[:, :20].std() > near[:, -20:].std()  # white is nearest, and 0 is farthest: the left again
 
 
-def test_blur_is_paper_a(picture, tmp_path):
-    ramp = np.repeat([np.linspace(0, 1, 80)], 60, axis=0)
-    fr.write_photo(tmp_path / "depth.png", ramp, like=fr.Photo(ramp.astype(np.float32), bit_depth=16))
-    assert cli.main(["blur", str(picture), str(tmp_path / "out.png"), "--depth", str(tmp_path / "depth.png")]) == 0
-    depth = fr.read_photo(tmp_path / "depth.png").pixels
-    expected = fr.blur_by_depth(
-        fr.read_photo(picture).pixels, depth, sigmas=(2, 3, 5, 8), thresholds=(0.8, 0.83, 0.86, 0.97)
-    )
-    np.testing.assert_allclose(fr.read_photo(tmp_path / "out.png").pixels, expected, atol=0.51 / 255)
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], {"sigmas": (2, 3, 5, 8), "thresholds": (0.8, 0.83, 0.86, 0.97)}),
+        (["--side", "near"], {"sigmas": (2, 3, 5, 8), "thresholds": (0.2, 0.17, 0.14, 0.03), "side": "near"}),
+        (
+            ["--side", "near", "--sigmas", "1,4", "--thresholds", "0.9,0.5"],
+            {"sigmas": (1, 4), "thresholds": (0.9, 0.5), "side": "near"},
+        ),
+    ],
+)
+def test_blur_is_paper_a(picture, ramp, tmp_path, options, expected):
+    assert cli.main(["blur", str(picture), str(tmp_path / "out.png"), "--depth", str(ramp), *options]) == 0
+    wanted = fr.blur_by_depth(fr.read_photo(picture).pixels, fr.read_photo(ramp).pixels, **expected)
+    np.testing.assert_allclose(fr.read_photo(tmp_path / "out.png").pixels, wanted, atol=0.51 / 255)
+
+
+@pytest.mark.parametrize("verb", PHOTO_VERBS)
+def test_all_that_a_photo_holds_is_kept(verb, tmp_path):
+    rng = np.random.default_rng(0)
+    pixels, alpha = rng.random((60, 80, 3), np.float32), rng.integers(0, 65536, (60, 80)) / np.float32(65535)
+    block = Image.Exif()
+    block[0x10F] = "Makers"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    photo = fr.Photo(pixels, alpha.astype(np.float32), 16, block.tobytes().removeprefix(b"Exif\0\0"), profile)
+    fr.write_photo(tmp_path / "in.png", pixels, like=photo)
+    assert cli.main([verb, str(tmp_path / "in.png"), str(tmp_path / "out.png"), *PHOTO_VERBS[verb]]) == 0
+    back = fr.read_photo(tmp_path / "out.png")
+    np.testing.assert_array_equal(back.alpha, photo.alpha)
+    assert (back.bit_depth, back.icc_profile) == (16, profile)
+    assert b"Makers" in back.exif
+
+
+def test_deblur_gets_its_options(picture, tmp_path, monkeypatch):
+    calls = listen(monkeypatch, "deblur")
+    options = ["--channels", "edges", "--psf-shape", "gaussian", "--sigmas", "1,2", "--lams", "0.01", "--threads", "1"]
+    assert cli.main(["deblur", str(picture), str(tmp_path / "out.png"), *options]) == 0
+    expected = {"channels": "edges", "psf_shape": "gaussian", "sigmas": (1, 2), "lams": (0.01,), "threads": 1}
+    assert calls == [{**expected, "callback": None}]
+
+
+def test_refocus_gets_its_options(picture, tmp_path, monkeypatch):
+    calls = listen(monkeypatch, "refocus")
+    options = ["--focus", "0.2,0.9", "--max-blur", "3", "--no-deblur", "--threads", "1"]
+    assert cli.main(["refocus", str(picture), str(tmp_path / "out.png"), *options]) == 0
+    expected = {"depth": None, "focus": (0.2, 0.9), "max_blur_px": 3, "deblur": False, "threads": 1}
+    assert calls == [{**expected, "callback": None}]
+
+
+@pytest.mark.parametrize("verb", ["refocus", "depth", "blur"])
+def test_depth_is_by_the_model_wanted(verb, picture, tmp_path, monkeypatch):
+    depth = fr.DepthMap(np.linspace(0, 1, 4800).reshape(60, 80), "relative")
+    calls = listen(monkeypatch, "estimate_depth", lambda *_, **__: depth)
+    options = ["--model", "mine.onnx", "--threads", "3", *VERBS[verb]]
+    assert cli.main([verb, str(picture), str(tmp_path / "out.png"), *options]) == 0
+    assert calls == [{"model": "mine.onnx", "threads": 3}]
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_refocus_reports_the_time_of_each_stage(picture, ramp, tmp_path, capsys, monkeypatch, given):
+    for module, name in ((cli, "_read"), (onnx_model, "estimate_depth")):  # neither is too quick to be measured
+        slow = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, f=slow, **options: [time.sleep(0.03), f(*args, **options)][1])
+    depth = ["--depth", str(ramp)] if given else []
+    options = ["--focus", "0.5", "--no-deblur", "--json", *depth]
+    assert cli.main(["refocus", str(picture), str(tmp_path / "out.png"), *options]) == 0
+    seconds = json.loads(capsys.readouterr().out)["seconds"]
+    assert set(seconds) == {"depth", "blur"}
+    assert seconds["depth"] >= 0.02
+
+
+def test_sample_is_the_photo_of_scikit_image():
+    np.testing.assert_array_equal(cli._read("sample:camera").pixels, skimage.data.camera() / np.float32(255))
 
 
 def test_deblur_reports_what_was_chosen(picture, tmp_path, capsys):
@@ -106,8 +195,27 @@ def test_several_inputs_go_into_a_folder_and_one_failure_does_not_stop_the_rest(
 def test_inputs_of_the_same_name_are_refused(picture, tmp_path, capsys):
     assert cli.main(["depth", str(picture), str(picture), str(tmp_path / "out")]) == 2
     assert "same file name" in capsys.readouterr().err
+    assert cli.main(["depth", "a.jpg", "folder/a.tif", str(tmp_path / "out")]) == 2  # both a.png
+    assert "same file name" in capsys.readouterr().err
     assert cli.main(["depth", str(picture), "sample:camera", str(picture)]) == 2
     assert "not a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(("target", "message"), [("out.gif", "must end in one of"), ("no/out.png", "no folder")])
+def test_output_is_checked_before_any_work(verb, target, message, tmp_path, capsys):
+    assert cli.main([verb, "missing.png", str(tmp_path / target), *VERBS[verb]]) == 1
+    assert message in capsys.readouterr().err  # and not that the input is missing
+
+
+def test_depth_is_written_where_16_bits_are_kept(picture, tmp_path, capsys):
+    assert cli.main(["depth", "missing.png", str(tmp_path / "out.jpg")]) == 1
+    assert "PNG and TIFF" in capsys.readouterr().err
+    jpeg = tmp_path / "photo.v2.jpg"
+    fr.write_photo(jpeg, fr.read_photo(picture).pixels)
+    assert cli.main(["depth", str(picture), str(jpeg), str(tmp_path / "results")]) == 0
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["in.png", "photo.v2.png"]
+    assert fr.read_photo(tmp_path / "results" / "photo.v2.png").bit_depth == 16
 
 
 def test_folder_that_cannot_be_made_is_one_line(picture, capsys):
@@ -125,7 +233,15 @@ def test_folder_that_cannot_be_made_is_one_line(picture, capsys):
         ["refocus", "a.png", "b.png"],
         ["refocus", "a.png", "b.png", "--focus", "left"],
         ["refocus", "a.png", "b.png", "--focus", "1,2,3"],
+        ["refocus", "a.png", "b.png", "--focus", "0.5,7"],
+        ["refocus", "a.png", "b.png", "--focus", "0.5", "--max-blur", "0"],
+        ["refocus", "a.png", "b.png", "--focus", "0.5", "--max-blur", "nan"],
+        ["refocus", "a.png", "b.png", "--focus", "0.5", "--max-blur", "wide"],
+        ["refocus", "a.png", "b.png", "--focus", "0.5", "--depth", "d.png", "--model", "m.onnx"],
         ["blur", "a.png", "b.png", "--sigmas", "1;2"],
+        ["blur", "a.png", "b.png", "--depth", "d.png", "--model", "m.onnx"],
+        ["depth", "a.png", "b.png", "--threads", "0"],
+        ["deblur", "a.png", "b.png", "--threads", "1.5"],
     ],
 )
 def test_usage_errors_exit_with_2(arguments, capsys):
@@ -143,7 +259,7 @@ def test_usage_errors_exit_with_2(arguments, capsys):
         (["depth", "sample:camera", "out.gif"], "out.gif"),
         (["depth", "sample:camera", "out.png", "--model", "missing.onnx"], "missing.onnx"),
         (["blur", "sample:camera", "out.png", "--depth", "sample:coffee"], "grey"),
-        (["refocus", "sample:camera", "out.png", "--focus", "0.5,7", "--no-deblur"], "focus"),
+        (["refocus", "sample:camera", "out.png", "--focus", "7", "--no-deblur"], "focus"),
     ],
 )
 def test_failures_exit_with_1_and_one_line(arguments, message, capsys, tmp_path, monkeypatch):
@@ -169,6 +285,19 @@ def test_progress_bar_advances(capsys):
     drawn = capsys.readouterr().err
     assert " 5/10 " in drawn
     assert " 9/10 " in drawn
+
+
+def test_interrupt_ends_the_run_with_one_line(picture, tmp_path, monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fr, "deblur", interrupt)
+    try:
+        assert cli.main(["deblur", str(picture), "sample:camera", str(tmp_path / "results")]) == 1
+    except KeyboardInterrupt:  # it would end pytest, too
+        pytest.fail("the interrupt was not caught")
+    error = capsys.readouterr().err
+    assert error == f"fastrefocus deblur: interrupted; {tmp_path / 'results' / 'in.png'} was not written\n"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals as on POSIX")

@@ -110,6 +110,17 @@ def test_any_real_array_is_taken(values):
     np.testing.assert_array_equal(depth.values, values)
 
 
+def test_masked_pixels_are_unknown():
+    masked = np.ma.masked_greater_equal(
+        [[1.0, 2.0, np.inf], [4.0, 3.0, 0.5]], 3
+    )  # an infinity under the mask is no matter
+    np.testing.assert_array_equal(DepthMap(masked, "metric").values, [[1, 2, np.nan], [np.nan, np.nan, 0.5]])
+    whole = np.ma.masked_array(np.arange(1, 7, dtype=np.uint16).reshape(2, 3))
+    np.testing.assert_array_equal(DepthMap(whole, "metric").values, whole.data)
+    with pytest.raises(TypeError, match="real numbers"):
+        DepthMap(whole > 3, "metric")
+
+
 def test_equality_is_identity():
     depth = DepthMap([[1.0, 2.0]], "metric")
     assert depth == depth

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from PIL.TiffImagePlugin import IFDRational
 
 from fastrefocus import exif, photo
 from fastrefocus.errors import PhotoError
-from fastrefocus.photo import Photo, read_photo, write_photo
+from fastrefocus.photo import Photo, check_target, read_photo, write_photo
 
 ORIENTED = {  # EXIF orientation -> how a viewer turns the picture
     1: lambda a: a,
@@ -555,6 +556,27 @@ def test_new_file_has_ordinary_permissions_and_links_stay(tmp_path):
     write_photo(tmp_path / "link.png", [[0.5]])
     assert (tmp_path / "link.png").is_symlink()
     assert (tmp_path / "real.png").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX permissions and links")
+def test_overwritten_file_keeps_its_permissions(tmp_path, monkeypatch):
+    path = tmp_path / "private.png"
+    (tmp_path / "link.png").symlink_to(path)
+    path.touch()
+    path.chmod(0o600)
+    replace, modes_before = os.replace, []
+    monkeypatch.setattr(os, "replace", lambda a, b: [modes_before.append(Path(a).stat().st_mode), replace(a, b)])
+    write_photo(tmp_path / "link.png", [[0.5]])
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(modes_before[0]) == 0o600  # at no time can others read it
+
+
+def test_target_is_checked_by_itself(tmp_path):
+    assert check_target(tmp_path / "x.TIF", bit_depth=16) == Path(os.path.realpath(tmp_path)) / "x.TIF"
+    with pytest.raises(PhotoError, match=r"x\.jpeg cannot be written: JPEG does not keep 16 bits; PNG and TIFF do"):
+        check_target(tmp_path / "x.jpeg", bit_depth=16)
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        check_target(tmp_path / "nowhere" / "x.png")
 
 
 def test_photo_is_frozen():

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
 import fastrefocus as fr
+from fastrefocus import pipeline
+from fastrefocus.depth import onnx_model
+from fastrefocus.light import decode, encode
 from fastrefocus.optics.coc import coc_from_disparity
 from fastrefocus.samples import load_sample
 
@@ -42,6 +46,68 @@ def test_coc_is_signed_and_reaches_the_largest_radius(photo, ramp):
     assert coc[0, 0] < 0 < coc[0, -1]
     assert coc[0, -1] == pytest.approx(6)
     assert coc[0, 0] == pytest.approx(-2, rel=1e-5)
+
+
+@pytest.mark.parametrize(("max_blur", "levels"), [(0.7, 2), (3, 6), (9.5, 16)])
+def test_each_pixel_gets_the_nearest_of_the_blurred_copies(photo, max_blur, levels):
+    depth = fr.DepthMap(np.random.default_rng(1).random((HEIGHT, WIDTH)), "relative")
+    result = fr.refocus(photo, depth=depth, focus=0.5, max_blur_px=max_blur, deblur=False)
+    radii = np.linspace(0, max_blur, levels + 1)
+    linear = decode(photo)
+    copies = [gaussian_filter(linear, radius / 2, mode="mirror", axes=(0, 1)) for radius in radii]
+    nearest = np.abs(np.abs(result.coc) - radii[:, None, None]).argmin(axis=0)
+    expected = np.take_along_axis(np.array(copies), nearest[None, ..., None], axis=0)[0]
+    np.testing.assert_allclose(result.image, encode(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize(("depth", "focus"), [(1.0, 0.0), (0.0, 1.0)])
+def test_point_source_spreads_as_a_disk_of_the_radius_does(depth, focus):
+    point = np.zeros((41, 61), np.float32)
+    point[20, 30] = 1
+    everywhere = fr.DepthMap(np.full(point.shape, depth), "relative")
+    light = decode(fr.refocus(point, depth=everywhere, focus=focus, max_blur_px=6, deblur=False).image)
+    rows, columns = np.indices(point.shape)
+    assert light.sum() == pytest.approx(1, rel=1e-3)
+    assert np.sqrt((light * (rows - 20) ** 2).sum()) == pytest.approx(3, rel=0.01)  # radius / 2 along an axis
+    assert np.sqrt((light * (columns - 30) ** 2).sum()) == pytest.approx(3, rel=0.01)
+
+
+def test_light_is_clipped_before_it_is_spread():
+    image = np.full((20, 30), 0.2, np.float32)
+    image[10, 5], image[10, 25] = -0.4, 10  # 10 as encoded is over 200 times the light of white
+    far = fr.DepthMap(np.ones(image.shape), "relative")
+    light = decode(fr.refocus(image, depth=far, focus=0.0, max_blur_px=2, deblur=False).image)
+    others = decode(np.where(np.abs(image) < 0.3, image, 0))
+    others[10, 25] = 16
+    np.testing.assert_allclose(light, gaussian_filter(others, 1, mode="mirror"), atol=1e-4)
+
+
+def test_focus_point_is_x_and_y():
+    order = fr.DepthMap(np.linspace(0, 1, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH), "relative")
+    result = fr.refocus(np.zeros((HEIGHT, WIDTH)), depth=order, focus=(0.8, 0.1), max_blur_px=2, deblur=False)
+    np.testing.assert_array_equal(np.argwhere(result.coc == 0), [[0.1 * HEIGHT, 0.8 * WIDTH]])
+
+
+def test_focus_point_is_the_median_over_a_hundredth_of_the_longer_side():
+    depth = np.full((200, 400), 0.2)
+    depth[98:103, 198:203] = 0.8  # 5 x 5, of which ...
+    depth[99:102, 200] = depth[100, 199:202] = 0.2  # ... 5 of the inner 3 x 3 are wrong
+    result = fr.refocus(
+        np.zeros(depth.shape), depth=fr.DepthMap(depth, "relative"), focus=(0.501, 0.501), max_blur_px=1, deblur=False
+    )
+    np.testing.assert_array_equal(result.coc == 0, depth == 0.8)
+
+
+def test_threads_are_passed_on(photo, monkeypatch):
+    seen = {}
+
+    def listen(name, function):
+        return lambda *args, **options: [seen.update({name: options["threads"]}), function(*args, **options)][1]
+
+    monkeypatch.setattr(onnx_model, "estimate_depth", listen("depth", onnx_model.estimate_depth))
+    monkeypatch.setattr(pipeline, "deblur_photo", listen("deblur", pipeline.deblur_photo))
+    fr.refocus(photo, focus=0.5, threads=3)
+    assert seen == {"depth": 3, "deblur": 3}
 
 
 def test_kinds_of_depth_agree_on_what_is_behind(photo):
@@ -93,8 +159,6 @@ def test_depth_is_estimated_where_it_is_not_given(photo):
 
 
 def test_deblurring_comes_before_the_blur(ramp):
-    from scipy.ndimage import gaussian_filter
-
     sharp = load_sample("camera").pixels[100:260, 150:350]
     blurred = gaussian_filter(sharp, 1.5)
     depth = fr.DepthMap(np.zeros(sharp.shape), "relative")
@@ -142,7 +206,11 @@ def test_callback_reports_every_stage_and_cancels(photo):
         ({"focus": (0.5, 0.5, 0.5)}, ValueError, r"point \(x, y\)"),
         ({"focus": "left"}, TypeError, "focus"),
         ({"focus": float("nan")}, ValueError, "focus"),
+        ({"focus": 7}, ValueError, r"^focus: relative depth must be in 0 \(nearest\) .. 1 \(farthest\), got 7"),
+        ({"focus": 0, "depth": fr.DepthMap(np.ones((HEIGHT, WIDTH)), "metric")}, ValueError, "^focus: metric depth"),
+        ({"focus": 1e99, "depth": fr.DepthMap(np.ones((HEIGHT, WIDTH)), "inverse")}, ValueError, "^focus"),
         ({"focus": 0.5, "max_blur_px": -1}, ValueError, "max_blur_px"),
+        ({"focus": 0.5, "max_blur_px": 1025}, ValueError, "^max_blur_px .* < 1000"),
         ({"focus": 0.5, "depth": np.zeros((HEIGHT, WIDTH))}, TypeError, "DepthMap"),
         ({"focus": 0.5, "depth": fr.DepthMap(np.zeros((3, 4)), "relative")}, ValueError, "height and width"),
         ({"focus": 0.5, "threads": 0}, ValueError, "threads"),
@@ -150,8 +218,10 @@ def test_callback_reports_every_stage_and_cancels(photo):
     ],
 )
 def test_bad_arguments_are_named(photo, arguments, error, message):
+    work = []
     with pytest.raises(error, match=message):
-        fr.refocus(photo, **arguments)
+        fr.refocus(photo, **{"callback": lambda *step: work.append(step), **arguments})
+    assert work == []
 
 
 def test_coc_of_a_flat_disparity_is_zero():

@@ -5,6 +5,7 @@ Exit codes: 0, all done; 1, something failed; 2, the command was not understood.
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import fastrefocus as fr
+from fastrefocus.photo import check_target
 
 SAMPLE_PREFIX = "sample:"
 
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(arguments)
     try:
-        jobs = _jobs(args.inputs, Path(args.output), force=args.force)
+        jobs = _jobs(args.inputs, Path(args.output), bit_depth=args.bit_depth)
     except UsageError as error:
         print(f"fastrefocus {args.verb}: {error}", file=sys.stderr)
         return 2
@@ -69,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(source: str, target: Path, args: argparse.Namespace) -> None:
+    check_target(target, bit_depth=args.bit_depth)
     if target.exists() and not args.force:
         raise FileExistsError(f"{target} exists; --force overwrites it")
     started = time.perf_counter()
@@ -81,23 +84,25 @@ def _run(source: str, target: Path, args: argparse.Namespace) -> None:
         print(json.dumps({**report, "seconds_total": round(time.perf_counter() - started, 3)}), flush=True)
 
 
-def _jobs(inputs: Sequence[str], output: Path, *, force: bool) -> list[tuple[str, Path]]:
+def _jobs(inputs: Sequence[str], output: Path, *, bit_depth: int) -> list[tuple[str, Path]]:
     """Pair each input with its output file; several inputs, or an existing folder, make OUT a folder."""
     into_folder = len(inputs) > 1 or output.is_dir()
     if not into_folder:
         return [(inputs[0], output)]
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output} is not a folder, and there are several inputs")
-    jobs = [(source, output / _file_name(source)) for source in inputs]
+    jobs = [(source, output / _file_name(source, bit_depth)) for source in inputs]
     targets = [target for _, target in jobs]
     if len(set(targets)) < len(targets):
-        raise UsageError("two inputs have the same file name; their outputs would overwrite one another")
+        raise UsageError("the outputs of two inputs would have the same file name and overwrite one another")
     output.mkdir(parents=True, exist_ok=True)
     return jobs
 
 
-def _file_name(source: str) -> str:
-    return source.removeprefix(SAMPLE_PREFIX) + ".png" if source.startswith(SAMPLE_PREFIX) else Path(source).name
+def _file_name(source: str, bit_depth: int) -> str:
+    if source.startswith(SAMPLE_PREFIX):
+        return source.removeprefix(SAMPLE_PREFIX) + ".png"
+    return Path(source).stem + ".png" if bit_depth == 16 else Path(source).name  # JPEG keeps 8 bits only
 
 
 def _read(source: str) -> fr.Photo:
@@ -135,16 +140,19 @@ def _progress_bar(title: str, on_terminal: bool) -> Iterator[fr.Callback | None]
 
 
 def _refocus(photo: fr.Photo, args: argparse.Namespace, callback: fr.Callback | None) -> Outcome:
+    started = time.perf_counter()
+    depth = None if args.depth is None and args.model == "builtin" else _depth_of(photo, args)
+    seconds = {"depth": time.perf_counter() - started}  # replaced below where refocus estimates it
     result = fr.refocus(
         photo.pixels,
-        depth=None if args.depth is None and args.model == "builtin" else _depth_of(photo, args),
+        depth=depth,
         focus=args.focus,
         max_blur_px=args.max_blur,
         deblur=args.deblur,
         threads=args.threads,
         callback=callback,
     )
-    return Outcome(_with_pixels(photo, result.image), {"seconds": _rounded(result.timings)})
+    return Outcome(_with_pixels(photo, result.image), {"seconds": _rounded({**seconds, **result.timings})})
 
 
 def _depth(photo: fr.Photo, args: argparse.Namespace, callback: fr.Callback | None) -> Outcome:
@@ -155,10 +163,14 @@ def _depth(photo: fr.Photo, args: argparse.Namespace, callback: fr.Callback | No
 
 
 def _blur(photo: fr.Photo, args: argparse.Namespace, callback: fr.Callback | None) -> Outcome:
+    thresholds = args.thresholds
+    if thresholds is None:
+        far = fr.PAPER_A_FIGURE_5.thresholds
+        thresholds = far if args.side == "far" else tuple(1 - threshold for threshold in far)
     started = time.perf_counter()
     depth = _depth_of(photo, args).relative()
     estimated = time.perf_counter()
-    image = fr.blur_by_depth(photo.pixels, depth, sigmas=args.sigmas, thresholds=args.thresholds, side=args.side)
+    image = fr.blur_by_depth(photo.pixels, depth, sigmas=args.sigmas, thresholds=thresholds, side=args.side)
     seconds = {"depth": estimated - started, "blur": time.perf_counter() - estimated}
     return Outcome(_with_pixels(photo, image), {"seconds": _rounded(seconds)})
 
@@ -214,7 +226,10 @@ def _parser() -> argparse.ArgumentParser:
         help="a point as fractions of width and height, or a depth (relative: 0 nearest, 1 farthest)",
     )
     verb.add_argument(
-        "--max-blur", type=float, metavar="PX", help="largest radius of the blur (default: 1.5 %% of the longer side)"
+        "--max-blur",
+        type=_positive,
+        metavar="PX",
+        help="largest radius of the blur (default: 1.5 %% of the longer side)",
     )
     verb.add_argument(
         "--no-deblur",
@@ -224,24 +239,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_depth_options(verb)
 
-    verb = _add_verb(verbs, "depth", _depth, "estimate depth; writes 16 bits, black nearest, white farthest")
+    verb = _add_verb(verbs, "depth", _depth, "estimate depth; 16 bits (PNG or TIFF), black nearest, white farthest")
+    verb.set_defaults(bit_depth=16)
     verb.add_argument("--model", default="builtin", metavar="ONNX", help="an ONNX file, or CARD:FILE")
 
     verb = _add_verb(verbs, "blur", _blur, "paper A's blur by depth")
-    setting = fr.PAPER_A_FIGURE_5
     verb.add_argument(
         "--sigmas",
         type=_numbers,
-        default=setting.sigmas,
+        default=fr.PAPER_A_FIGURE_5.sigmas,
         metavar="S,...",
         help="standard deviations, pixels, from light to deep (default: 2,3,5,8)",
     )
     verb.add_argument(
         "--thresholds",
         type=_numbers,
-        default=setting.thresholds,
         metavar="D,...",
-        help="relative depths from which each applies (default: 0.8,0.83,0.86,0.97)",
+        help="relative depths from which each applies (default: 0.8,0.83,0.86,0.97, "
+        "and 1 minus these, 0.2,0.17,0.14,0.03, with --side near)",
     )
     verb.add_argument("--side", choices=("far", "near"), default="far", help="side of the focal plane to blur")
     _add_depth_options(verb)
@@ -258,7 +273,7 @@ def _add_verb(
     verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: Verb, summary: str
 ) -> argparse.ArgumentParser:
     verb = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-    verb.set_defaults(run=run)
+    verb.set_defaults(run=run, bit_depth=8)  # the bits a sample that OUT must be able to keep
     verb.add_argument(
         "inputs",
         nargs="+",
@@ -268,13 +283,14 @@ def _add_verb(
     verb.add_argument("output", metavar="OUT", help="a file, or a folder for several inputs")
     verb.add_argument("--force", action="store_true", help="overwrite existing files")
     verb.add_argument("--json", action="store_true", help="print what was done, with seconds, one line a photo")
-    verb.add_argument("--threads", type=int, metavar="N", help="default: all CPUs")
+    verb.add_argument("--threads", type=_threads, metavar="N", help="default: all CPUs")
     return verb
 
 
 def _add_depth_options(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--model", default="builtin", metavar="ONNX", help="depth by an ONNX file, or CARD:FILE")
-    verb.add_argument("--depth", metavar="FILE", help="a grey picture of the depth, in the place of a model")
+    source = verb.add_mutually_exclusive_group()
+    source.add_argument("--model", default="builtin", metavar="ONNX", help="depth by an ONNX file, or CARD:FILE")
+    source.add_argument("--depth", metavar="FILE", help="a grey picture of the depth, in the place of a model")
     verb.add_argument(
         "--depth-kind",
         choices=("relative", "inverse"),
@@ -290,8 +306,32 @@ def _numbers(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(f"expected numbers with commas between them, got {text!r}") from None
 
 
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number > 0, got {text!r}")
+    return value
+
+
+def _threads(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text!r}")
+    return value
+
+
 def _focus(text: str) -> tuple[float, float] | float:
     values = _numbers(text)
     if len(values) > 2:
         raise argparse.ArgumentTypeError(f"expected a point X,Y or one depth, got {text!r}")
-    return (values[0], values[1]) if len(values) == 2 else values[0]
+    if len(values) == 1:
+        return values[0]
+    if not all(0 <= value <= 1 for value in values):
+        raise argparse.ArgumentTypeError(f"expected fractions, 0 to 1, of width and height, got {text!r}")
+    return values[0], values[1]

@@ -8,6 +8,7 @@ never picks the loader, so that no file reaches its SVG, PDF or ImageMagick load
 import math
 import os
 import secrets
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -137,12 +138,55 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     )
 
 
+def check_target(path: str | os.PathLike[str], *, bit_depth: int = 8) -> Path:
+    """Refuse a file that `write_photo` could not write, before any work is done for it.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file to be written; it need not exist.
+    bit_depth : int
+        How many bits a sample the file must be able to keep.
+
+    Returns
+    -------
+    Path
+        The file itself, where `path` is a symbolic link to it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    ValueError
+        If the suffix is not one of a photo.
+    PhotoError
+        If the format holds fewer bits, or `path` is a directory.
+
+    Examples
+    --------
+    >>> check_target("depth.jpg", bit_depth=16)
+    Traceback (most recent call last):
+    fastrefocus.errors.PhotoError: depth.jpg cannot be written: JPEG does not keep 16 bits; PNG and TIFF do
+    """
+    target = Path(path)
+    file_format = _format_by_suffix(target)
+    if bit_depth > file_format.most_bits:
+        fitting = " and ".join(other.name for other in _FORMATS if bit_depth <= other.most_bits)
+        raise PhotoError(f"{target} cannot be written: {file_format.name} does not keep {bit_depth} bits; {fitting} do")
+    real = Path(os.path.realpath(target))
+    if real.is_dir():
+        raise PhotoError(f"{target} cannot be written: it is a directory")
+    if not real.parent.is_dir():
+        raise FileNotFoundError(f"{target} cannot be written: there is no folder {real.parent}")
+    return real
+
+
 def write_photo(path: str | os.PathLike[str], pixels: npt.ArrayLike, *, like: Photo | None = None) -> None:
     """Write a PNG, JPEG or TIFF file.
 
     Values are clipped to 0..1 and rounded to the nearest that the file can hold. The file is written beside
-    the target and then takes its place, so that a failed or interrupted write leaves an older file as it
-    was. JPEG is written with quality 95 and colour at full resolution, TIFF with deflate compression.
+    the target and then takes its place, with its permissions, so that a failed or interrupted write leaves an
+    older file as it was. JPEG is written with quality 95 and colour at full resolution, TIFF with deflate compression.
 
     Parameters
     ----------
@@ -175,7 +219,7 @@ def write_photo(path: str | os.PathLike[str], pixels: npt.ArrayLike, *, like: Ph
     array([[  0.,  64., 255.]], dtype=float32)
     """
     target = Path(path)
-    file_format = _format_by_suffix(target)
+    real = check_target(target)  # a symbolic link stays one
     image = as_image(pixels, "pixels", least=-math.inf)  # what is below 0 is clipped
     if not isinstance(like, Photo | None):
         raise TypeError(f"like must be a Photo or None, got {type(like).__name__}")
@@ -185,13 +229,8 @@ def write_photo(path: str | os.PathLike[str], pixels: npt.ArrayLike, *, like: Ph
         raise ValueError(
             f"like must have the height and width of pixels {image.shape[:2]}, got {like.pixels.shape[:2]}"
         )
-    real = Path(os.path.realpath(target))  # a symbolic link stays one
-    if real.is_dir():
-        raise PhotoError(f"{target} cannot be written: it is a directory")
-    if not real.parent.is_dir():
-        raise FileNotFoundError(f"{target} cannot be written: there is no folder {real.parent}")
     try:
-        data = _encode(image, like, file_format)
+        data = _encode(image, like, _format_by_suffix(target))
     except ValueError as error:
         raise PhotoError(f"{target} cannot be written: {error}") from None
     _replace_file(real, data)
@@ -333,6 +372,8 @@ def _replace_file(target: Path, data: bytes) -> None:
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as stream:
+            if os.name == "posix" and target.exists():
+                shutil.copymode(target, temporary)  # before the data, which may be private
             stream.write(data)
         os.replace(temporary, target)
     except BaseException:

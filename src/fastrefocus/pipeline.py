@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fastrefocus import checks
 from fastrefocus.arrays import FLOAT_RANGE, FloatArray, as_image
 from fastrefocus.deconvolution.channels import deblur as deblur_photo
-from fastrefocus.depth.depth_map import DepthMap
+from fastrefocus.depth.depth_map import DepthMap, Kind, as_depth
 from fastrefocus.depth.postprocess import postprocess_depth
 from fastrefocus.light import decode, encode
 from fastrefocus.optics.coc import coc_from_disparity
@@ -26,6 +26,7 @@ from fastrefocus.rendering.thresholds import blur_by_depth
 DEFAULT_MAX_BLUR = 0.015
 
 _MOST_LEVELS = 16  # blurred copies on either side of the focal plane; finer steps cannot be seen
+_LARGEST_BLUR = 1000.0  # pixels; more is a mistake in the units, and half of it near the largest sigma of blur_by_depth
 _FOCUS_WINDOW = 0.01  # the depth at a point is the median over a square of this share of the longer side
 
 
@@ -80,7 +81,7 @@ def refocus(
         What to focus on: a point (x, y) as fractions of the width and height, 0..1 from the top left, or a depth in the
         unit of `depth` (of the relative depth, 0 nearest to 1 farthest, where it is estimated).
     max_blur_px : float, optional
-        The largest radius of the blur, pixels, >= 0. None: 1.5 % of the longer side.
+        The largest radius of the blur, >= 0 and < 1000 pixels. None: 1.5 % of the longer side.
     deblur : bool
         Deblur the photo first, with `fastrefocus.deblur`. That knows one blur for the whole photo: leave it out where
         the photo is sharp already.
@@ -118,12 +119,12 @@ def refocus(
     True
     """
     photo = as_image(image)
-    _check_focus(focus)
     if depth is not None:
         _check_depth(depth, photo)
+    _check_focus(focus, "relative" if depth is None else depth.kind)
     if max_blur_px is None:
         max_blur_px = DEFAULT_MAX_BLUR * max(photo.shape[:2])
-    max_blur_px = checks.number(max_blur_px, "max_blur_px", least=0)
+    max_blur_px = checks.number(max_blur_px, "max_blur_px", least=0, below=_LARGEST_BLUR)
     thread_count(threads)
     watch = _Stopwatch()
     if depth is None:
@@ -155,9 +156,9 @@ class _Stopwatch:
         self.seconds[name] = time.perf_counter() - start
 
 
-def _check_focus(focus: Any) -> None:  # noqa: ANN401 - whatever the caller passed
+def _check_focus(focus: Any, kind: Kind) -> None:  # noqa: ANN401 - whatever the caller passed
     if not isinstance(focus, (tuple, list)):
-        checks.number(focus, "focus")
+        as_depth([[checks.number(focus, "focus")]], kind, "focus")
         return
     if len(focus) != 2:
         raise ValueError(f"focus must be a point (x, y) or a depth, got {focus!r}")

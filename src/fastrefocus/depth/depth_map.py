@@ -19,7 +19,8 @@ class DepthMap:
     Parameters
     ----------
     values : array_like
-        (H, W), real; NaN where the depth is unknown. Kept as a read-only float32 copy.
+        (H, W), real; NaN, or masked in a NumPy masked array, where the depth is unknown. Kept as a read-only float32
+        copy with NaN.
     kind : {"relative", "inverse", "metric"}
         "relative": 0 (nearest) to 1 (farthest), with no known relation to metres.
         "inverse": proportional to 1 / z up to an unknown gain (> 0) and shift; larger is nearer.
@@ -54,12 +55,7 @@ class DepthMap:
 
     def __post_init__(self) -> None:
         choice(self.kind, "kind", get_args(Kind))
-        values = np.array(as_plane(self.values, "values", nan_ok=True))
-        if self.kind == "relative":
-            _check_range(values, (values < 0) | (values > 1), "relative depth must be in 0 (nearest) .. 1 (farthest)")
-        elif self.kind == "metric":
-            # The smallest normal number: 1 / z is finite above it.
-            _check_range(values, values < np.finfo(np.float32).tiny, "metric depth must be in metres and > 0")
+        values = np.array(as_depth(_unmasked(self.values), self.kind, "values"))
         values.setflags(write=False)
         object.__setattr__(self, "values", values)
 
@@ -120,6 +116,38 @@ class DepthMap:
         return self.values.copy()
 
 
+def as_depth(values: npt.ArrayLike, kind: Kind, name: str) -> FloatArray:
+    """Check depths and return them as C-contiguous float32.
+
+    Parameters
+    ----------
+    values : array_like
+        (H, W), real; NaN where the depth is unknown.
+    kind : {"relative", "inverse", "metric"}
+        See `DepthMap`.
+    name : str
+        The argument's name, for the error message.
+
+    Returns
+    -------
+    ndarray
+        (H, W) float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `DepthMap` does.
+    """
+    depth = as_plane(values, name, nan_ok=True)
+    if kind == "relative":
+        rule = "relative depth must be in 0 (nearest) .. 1 (farthest)"
+        _check_range(depth, (depth < 0) | (depth > 1), f"{name}: {rule}")
+    elif kind == "metric":
+        # The smallest normal number: 1 / z is finite above it.
+        _check_range(depth, depth < np.finfo(np.float32).tiny, f"{name}: metric depth must be in metres and > 0")
+    return depth
+
+
 def scale_to_unit(values: FloatArray) -> FloatArray:
     """Scale the known values so that their minimum is 0 and their maximum 1.
 
@@ -148,7 +176,14 @@ def scale_to_unit(values: FloatArray) -> FloatArray:
     return np.asarray((exact - low) / span, dtype=np.float32)
 
 
+def _unmasked(values: npt.ArrayLike) -> npt.ArrayLike:
+    """Return a masked array's masked pixels as NaN, whatever lies under the mask; anything else as it is."""
+    if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "uif":
+        return np.where(np.ma.getmaskarray(values), np.nan, values.data)
+    return values
+
+
 def _check_range(values: FloatArray, bad: npt.NDArray[np.bool_], rule: str) -> None:
     if bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise ValueError(f"values: {rule}, got {values[where]:g} at index {where}")
+        raise ValueError(f"{rule}, got {values[where]:g} at index {where}")
