@@ -302,4 +302,36 @@ void DynamicOrder::sift_down(std::size_t slot, Key key) {
   place(slot, key);
 }
 
+std::vector<Pixel> dynamic_order(const ConfidenceMap& means, const float* confidence, std::int64_t radius) {
+  const WindowGrid grid(means, radius);
+  std::vector<float> priority(as_index(pixel_count(means)));
+  std::vector<std::int32_t> neighbours(priority.size());  // of the mask, the pixel itself included
+  for_each_pixel(means, [&](Pixel pixel, float mean) {
+    priority[as_index(pixel)] = mean;
+    if (std::isnan(confidence[pixel]))
+      throw std::invalid_argument("confidence must not be NaN inside the mask, got NaN at raster index " +
+                                  std::to_string(pixel));
+    for_each_window_row(grid, pixel, [&](std::size_t first, std::size_t last) {
+      for (std::size_t i = first; i < last; ++i) ++neighbours[i];
+    });
+  });
+  DynamicOrder waiting(means);
+  std::vector<Pixel> order;
+  order.reserve(waiting.size());
+  while (waiting.size() > 0) {
+    const Pixel pixel = waiting.pop();
+    order.push_back(pixel);
+    const float gain = 1 - confidence[pixel];
+    for_each_window_row(grid, pixel, [&](std::size_t first, std::size_t last) {
+      for (std::size_t i = first; i < last; ++i) {
+        const auto neighbour = static_cast<Pixel>(i);
+        if (!waiting.contains(neighbour)) continue;
+        priority[i] += gain / static_cast<float>(neighbours[i]);
+        waiting.update(&neighbour, &priority[i], 1);
+      }
+    });
+  }
+  return order;
+}
+
 }  // namespace fastrefocus

@@ -125,4 +125,9 @@ class DynamicOrder {
   std::vector<std::int32_t> slot_;  // of each pixel in the heap; -1: it does not wait
 };
 
+// The serial order where a pixel counts as certain once it is assigned: of the pixels that wait, first the one
+// whose window's mean confidence is highest, ties by raster index. `means` holds the means to start with, `confidence`,
+// of the same shape, what each pixel adds to them: when it is assigned, each mean gains its share of 1 - confidence.
+std::vector<Pixel> dynamic_order(const ConfidenceMap& means, const float* confidence, std::int64_t radius);
+
 }  // namespace fastrefocus

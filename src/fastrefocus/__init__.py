@@ -9,7 +9,7 @@ from importlib.metadata import version as _version
 import lazy_loader as _lazy
 
 try:
-    from fastrefocus.native import _core, _patches  # noqa: F401
+    from fastrefocus.native import _candidates, _core, _patches  # noqa: F401
 except ImportError as error:
     raise ImportError(
         "fastrefocus is installed without its compiled core "

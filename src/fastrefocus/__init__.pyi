@@ -4,7 +4,7 @@ from .deconvolution.result import Candidate, DeconvolutionResult
 from .depth.depth_map import DepthMap
 from .depth.onnx_model import estimate_depth
 from .depth.postprocess import postprocess_depth
-from .errors import Cancelled, FastRefocusError, ModelError, PhotoError
+from .errors import Cancelled, FastRefocusError, LibraryError, ModelError, PhotoError
 from .optics.calibration import DiskFit, fit_disk_psf
 from .optics.lens import ThinLens
 from .optics.psf import disk_psf, gaussian_psf, polygon_psf
@@ -12,6 +12,8 @@ from .photo import Photo, read_photo, write_photo
 from .pipeline import RefocusResult, refocus
 from .progress import Callback
 from .rendering.thresholds import PAPER_A_FIGURE_5, ThresholdBlur, blur_by_depth
+from .synthesis.library import PatchLibrary
+from .synthesis.synthesize import SynthesisResult, synthesize
 
 __version__: str
 
@@ -24,10 +26,13 @@ __all__ = [
     "DepthMap",
     "DiskFit",
     "FastRefocusError",
+    "LibraryError",
     "ModelError",
+    "PatchLibrary",
     "Photo",
     "PhotoError",
     "RefocusResult",
+    "SynthesisResult",
     "ThinLens",
     "ThresholdBlur",
     "blur_by_depth",
@@ -41,5 +46,6 @@ __all__ = [
     "postprocess_depth",
     "read_photo",
     "refocus",
+    "synthesize",
     "write_photo",
 ]

@@ -13,5 +13,9 @@ class ModelError(FastRefocusError, ValueError):
     """An ONNX file is broken, or is not a depth model of the form expected."""
 
 
+class LibraryError(FastRefocusError, ValueError):
+    """A file is not a patch library that can be loaded."""
+
+
 class Cancelled(FastRefocusError):
     """The caller's ``callback`` returned False."""

@@ -5,12 +5,15 @@ here releases the GIL and is called from ordinary Python threads.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from fastrefocus import checks
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 #: Applies a function to every item and returns the results in the items' order.
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
@@ -58,3 +61,18 @@ def thread_map(threads: int | None, most_items: int) -> Iterator[Map]:
         return
     with ThreadPoolExecutor(workers, thread_name_prefix="fastrefocus") as pool:
         yield lambda function, items: list(pool.map(function, items))
+
+
+def thread_imap(
+    function: Callable[[_Item], _Result], items: Sequence[_Item], threads: int | None
+) -> Generator[_Result, None, None]:
+    """Yield the results of a function for every item, in order, from at most `threads` threads.
+
+    Closing the generator gives up the items not yet begun.
+    """
+    workers = min(thread_count(threads), len(items))
+    if workers <= 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(workers, thread_name_prefix="fastrefocus") as pool:
+        yield from pool.map(function, items)

@@ -7,8 +7,6 @@ never picks the loader, so that no file reaches its SVG, PDF or ImageMagick load
 
 import math
 import os
-import secrets
-import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ import numpy.typing as npt
 from fastrefocus import exif
 from fastrefocus.arrays import FloatArray, as_image, as_plane
 from fastrefocus.errors import PhotoError
+from fastrefocus.files import replace_file
 
 if TYPE_CHECKING:
     import pyvips
@@ -233,7 +232,7 @@ def write_photo(path: str | os.PathLike[str], pixels: npt.ArrayLike, *, like: Ph
         data = _encode(image, like, _format_by_suffix(target))
     except ValueError as error:
         raise PhotoError(f"{target} cannot be written: {error}") from None
-    _replace_file(real, data)
+    replace_file(real, data)
 
 
 def _decode(file: Path) -> tuple[_Samples, int, bytes | None, bytes | None]:
@@ -365,17 +364,3 @@ def _reason(error: "pyvips.Error") -> str:
     """Return libvips' first line about an error, as " (...)"."""
     lines = [line.strip() for line in error.detail.splitlines() if line.strip()]
     return f" ({lines[0]})" if lines else ""
-
-
-def _replace_file(target: Path, data: bytes) -> None:
-    """Put `data` where `target` is, or leave it as it was."""
-    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as stream:
-            if os.name == "posix" and target.exists():
-                shutil.copymode(target, temporary)  # before the data, which may be private
-            stream.write(data)
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

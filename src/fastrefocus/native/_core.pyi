@@ -10,6 +10,7 @@ _AnyPixels = npt.NDArray[np.integer[Any]]
 
 def confidence_order(confidence: _Confidence, mask: _Mask | None = None) -> _Pixels: ...
 def confidence_batches(confidence: _Confidence, radius: int, mask: _Mask | None = None) -> list[_Pixels]: ...
+def dynamic_order(means: _Confidence, confidence: _Confidence, radius: int, mask: _Mask | None = None) -> _Pixels: ...
 
 class _PybindType(type): ...  # pybind11's metaclass, which has no name to import
 
@@ -26,3 +27,38 @@ class DynamicOrder(metaclass=_PybindType):
     def __len__(self) -> int: ...
     def pop(self) -> int: ...
     def update(self, pixels: _AnyPixels, priorities: npt.NDArray[np.float32]) -> None: ...
+
+class PatchTree(metaclass=_PybindType):
+    def __init__(
+        self,
+        patches: npt.NDArray[np.uint8],
+        colours: npt.NDArray[np.uint32],
+        basis: npt.NDArray[np.float64],
+        mean: npt.NDArray[np.float64],
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def colour_count(self) -> int: ...
+    def nearest_colours(self, queries: npt.NDArray[np.uint8], count: int) -> tuple[_Pixels, _Pixels]: ...
+
+class TextureAssignment(metaclass=_PybindType):
+    def __init__(
+        self,
+        contexts: PatchTree,
+        above: _Pixels,
+        below: _Pixels,
+        slots: _Pixels,
+        ranks: _Pixels | None,
+        patch_size: int,
+        colours: npt.NDArray[np.uint32],
+        distances: _Pixels,
+        patches: _Pixels,
+        image_weight: int,
+        texture_weight: int,
+        picture: npt.NDArray[np.uint8],
+    ) -> None: ...
+    @property
+    def picture(self) -> npt.NDArray[np.uint8]: ...
+    @property
+    def chosen(self) -> _Pixels: ...
+    def run(self, scheduler: ConfidenceScheduler) -> None: ...

@@ -1,0 +1,1 @@
+"""Rebuild a misfocused photo from patches of focused ones (paper B)."""

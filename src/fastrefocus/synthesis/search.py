@@ -1,0 +1,217 @@
+"""The search of the library for each pixel's candidates (paper B, section 2.1). The only import of faiss.
+
+The exact search goes through the tree of the compiled core. FAISS searches the same patches by brute force ("flat"),
+or in the cells around the nearest of some centroids ("ivf"), and what it finds is measured again in integers.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from fastrefocus.arrays import FloatArray
+from fastrefocus.native import _candidates
+from fastrefocus.parallel import thread_imap
+from fastrefocus.progress import Progress
+from fastrefocus.synthesis.library import Bytes, Indices, PatchLibrary
+
+#: The ways to search.
+SEARCHES = ("exact", "faiss-flat", "faiss-ivf", "auto")
+
+_QUERIES_AT_A_TIME = 2048  # a call that cannot be interrupted then takes less than a second
+_CENTRE = 128  # subtracted for FAISS: sums of products of such small integers are exact in float32
+_SEED = 1234
+_ADDED_AT_A_TIME = 100_000
+_PROBES = 8  # cells that are searched
+_MOST_NEIGHBOURS = 8  # for each colour wanted, from the approximate search
+
+#: Trained and filled indexes of libraries, which take seconds to make.
+_indexes: "WeakKeyDictionary[PatchLibrary, Any]" = WeakKeyDictionary()
+
+
+class Found(NamedTuple):
+    """For each pixel the nearest patches of distinct colours, by rising distance; of equal ones the first patch."""
+
+    distances: Indices
+    patches: Indices
+
+
+class Queries:
+    """The patches of the misfocused photo around each pixel of the mask, mirrored at the photo's borders."""
+
+    def __init__(self, photo: Bytes, pixels: npt.NDArray[np.intp], patch_size: int) -> None:
+        margin = patch_size // 2
+        padded = np.pad(photo, [(margin, margin), (margin, margin), (0, 0)], mode="symmetric")
+        self._windows = np.lib.stride_tricks.sliding_window_view(padded, (patch_size, patch_size), axis=(0, 1))
+        self._rows, self._columns = np.divmod(pixels, photo.shape[1])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, part: slice) -> Bytes:
+        """Return some pixels' patches, (M, D) uint8, laid out as the library's."""
+        windows = np.moveaxis(self._windows[self._rows[part], self._columns[part]], 1, -1)
+        return np.ascontiguousarray(windows).reshape(len(windows), -1)
+
+    def contrast(self) -> FloatArray:
+        """Return the standard deviation of each patch, of values 0..1, (M,) float32."""
+        deviations = [self[part].std(axis=1, dtype=np.float64) for part in self.parts()]
+        return (np.concatenate(deviations) / 255).astype(np.float32)
+
+    def parts(self) -> Iterator[slice]:
+        """Give parts small enough to be worked on at a time."""
+        for start in range(0, len(self), _QUERIES_AT_A_TIME):
+            yield slice(start, min(start + _QUERIES_AT_A_TIME, len(self)))
+
+
+def find_nearest(
+    library: PatchLibrary, queries: Queries, count: int, *, search: str, threads: int | None, progress: Progress
+) -> Found:
+    """Find each query's `count` nearest patches of distinct colours, or of all colours that the library has."""
+    tree = library.blurred_tree
+    find = _SEARCHES[_resolve(search, library)](library)
+    shape = len(queries), min(count, tree.colour_count)
+    found = Found(np.empty(shape, np.int32), np.empty(shape, np.int32))
+
+    def fill(part: slice) -> None:
+        find(queries[part], Found(found.distances[part], found.patches[part]))
+
+    parts = list(queries.parts())
+    with closing(thread_imap(fill, parts, threads)) as finished:
+        for part, _ in zip(parts, finished, strict=True):
+            progress(part.stop)
+    return found
+
+
+def _resolve(search: str, library: PatchLibrary) -> str:
+    """Return what "auto" stands for: see docs/benchmarks.md."""
+    return search if search != "auto" else "exact"
+
+
+class _TreeSearch:
+    """The exact search."""
+
+    def __init__(self, library: PatchLibrary) -> None:
+        self._tree = library.blurred_tree
+
+    def __call__(self, queries: Bytes, out: Found) -> None:
+        out.distances[...], out.patches[...] = self._tree.nearest_colours(queries, out.patches.shape[1])
+
+
+class _FaissSearch:
+    """A search by FAISS for near patches, measured again in integers."""
+
+    def __init__(self, library: PatchLibrary, index: Any) -> None:  # noqa: ANN401
+        self._index = index
+        self._patches = library.blurred
+        self._colours = library.colours
+
+    def _nearest_colours(self, queries: Bytes, neighbours: int, wanted: int) -> tuple[Found, Indices, Indices]:
+        """Of so many neighbours the first of each colour; how many there are; how far away the last neighbour is."""
+        with _one_faiss_thread():
+            ids = self._index.search(queries.astype(np.float32) - np.float32(_CENTRE), neighbours)[1]
+        distances = _candidates.rescore(self._patches, queries, ids)
+        by_distance = np.lexsort((ids, distances), axis=1)
+        ids = np.ascontiguousarray(np.take_along_axis(ids, by_distance, axis=1))
+        distances = np.ascontiguousarray(np.take_along_axis(distances, by_distance, axis=1))
+        near = Found(np.empty((len(ids), wanted), np.int32), np.empty((len(ids), wanted), np.int32))
+        counts = _candidates.distinct_colours(distances, ids, self._colours, near.distances, near.patches)
+        return near, counts, distances[:, -1]
+
+
+class _FlatSearch(_FaissSearch):
+    """Brute force: the very same result as the exact search."""
+
+    def __init__(self, library: PatchLibrary) -> None:
+        import faiss
+
+        index = faiss.IndexFlatL2(library.blurred.shape[1])
+        index.add(library.blurred.astype(np.float32) - np.float32(_CENTRE))
+        super().__init__(library, index)
+
+    def __call__(self, queries: Bytes, out: Found) -> None:
+        wanted, count, dims = out.patches.shape[1], *self._patches.shape
+        # Rounding of float32 distances, which are up to 4 * 128^2 a value; none in up to 256 values.
+        slack = 0 if dims <= 256 else math.ceil(dims * dims * 2 * _CENTRE**2 / 2**22)
+        rest, neighbours = np.arange(len(queries)), 2 * wanted
+        while len(rest):
+            neighbours = min(neighbours, count)
+            near, counts, farthest = self._nearest_colours(queries[rest], neighbours, wanted)
+            # Of patches as far away as the last one found, some may be missing.
+            complete = (counts == wanted) & (near.distances[:, -1] + slack < farthest) | (neighbours == count)
+            for whole, part in zip(out, near, strict=True):
+                whole[rest[complete]] = part[complete]
+            rest = rest[~complete]
+            neighbours *= 2
+
+
+class _CellSearch(_FaissSearch):
+    """Only the cells around the nearest of some centroids: approximate."""
+
+    def __init__(self, library: PatchLibrary) -> None:
+        if library not in _indexes:
+            _indexes[library] = _train(library)
+        super().__init__(library, _indexes[library])
+        self._exact = _TreeSearch(library)
+
+    def __call__(self, queries: Bytes, out: Found) -> None:
+        wanted = out.patches.shape[1]
+        rest = np.arange(len(queries))
+        for factor in (2, _MOST_NEIGHBOURS):
+            near, counts, _ = self._nearest_colours(queries[rest], factor * wanted, wanted)
+            for whole, part in zip(out, near, strict=True):
+                whole[rest[counts == wanted]] = part[counts == wanted]
+            rest = rest[counts < wanted]
+            if not len(rest):
+                return
+        # Too few colours in these cells.
+        exact = Found(*(np.empty((len(rest), wanted), np.int32) for _ in out))
+        self._exact(queries[rest], exact)
+        for whole, part in zip(out, exact, strict=True):
+            whole[rest] = part
+
+
+def _train(library: PatchLibrary) -> Any:  # noqa: ANN401
+    """Make the index of cells; the centroids stay with the library."""
+    import faiss
+
+    patches = library.blurred
+    dims = patches.shape[1]
+    with _one_faiss_thread():  # k-means gives the same centroids whatever `threads` is
+        if library.centroids is None:
+            cells = max(1, round(math.sqrt(len(patches))))
+            kmeans = faiss.Kmeans(dims, cells, niter=10, seed=_SEED, min_points_per_centroid=1)
+            sample = patches[:: max(1, len(patches) // (64 * cells))]
+            kmeans.train(sample.astype(np.float32) - np.float32(_CENTRE))
+            library.centroids = np.asarray(kmeans.centroids, np.float32)
+        quantizer = faiss.IndexFlatL2(dims)
+        quantizer.add(library.centroids)
+        index = faiss.IndexIVFFlat(quantizer, dims, quantizer.ntotal)
+        index.nprobe = _PROBES
+        for i in range(0, len(patches), _ADDED_AT_A_TIME):
+            index.add(patches[i : i + _ADDED_AT_A_TIME].astype(np.float32) - np.float32(_CENTRE))
+    return index
+
+
+_SEARCHES: dict[str, Callable[[PatchLibrary], Callable[[Bytes, Found], None]]] = {
+    "exact": _TreeSearch,
+    "faiss-flat": _FlatSearch,
+    "faiss-ivf": _CellSearch,
+}
+
+
+@contextmanager
+def _one_faiss_thread() -> Iterator[None]:
+    """Keep FAISS to one thread of its own: ours run side by side. The setting is the calling thread's."""
+    import faiss
+
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
