@@ -35,6 +35,7 @@ class TextureSearch : public Aim {
     score_ = std::numeric_limits<std::int64_t>::max();
     candidate_ = 0;
     match_ = -1;
+    limit_ = kFar;
     if (read_neighbourhood())
       task_.contexts->set(*this, values_.data());
     else
@@ -42,19 +43,12 @@ class TextureSearch : public Aim {
     guess(first);
   }
 
-  // The largest distance of a neighbourhood with which some candidate may win. The first candidate has the smallest
-  // distance of all; where it leads, a tie is lost.
-  std::int32_t limit() const {
-    constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
-    if (match_ < 0) return most;
-    const std::int64_t room = score_ - task_.image_weight * distances_[0] - (candidate_ == 0);
-    return room < 0 ? -1 : static_cast<std::int32_t>(std::min(room / task_.texture_weight, most));
-  }
+  std::int32_t limit() const { return limit_; }
 
   void offer(const Neighbour& neighbour) {
     for (std::int32_t i = 0; i < task_.candidates; ++i) {
       const std::int64_t image = task_.image_weight * distances_[i];
-      if (image > score_) return;
+      if (image > score_) break;
       const std::int64_t score =
           image + task_.texture_weight * (neighbour.distance + squared_distance(neighbour.colour, colours_[i]));
       if (score < score_ || (score == score_ && i < candidate_)) {
@@ -63,6 +57,7 @@ class TextureSearch : public Aim {
         match_ = neighbour.patch;
       }
     }
+    update_limit();
   }
 
   void finish() const {
@@ -75,6 +70,15 @@ class TextureSearch : public Aim {
   }
 
  private:
+  static constexpr std::int32_t kFar = std::numeric_limits<std::int32_t>::max();
+
+  // The largest distance of a neighbourhood with which some candidate may win. The first candidate has the smallest
+  // distance of all; where it leads, a tie is lost.
+  void update_limit() {
+    const std::int64_t room = score_ - task_.image_weight * distances_[0] - (candidate_ == 0);
+    limit_ = room < 0 ? -1 : static_cast<std::int32_t>(std::min<std::int64_t>(room / task_.texture_weight, kFar));
+  }
+
   // Reads the pixels around the pixel, and says whether all of them count.
   bool read_neighbourhood() {
     const std::int32_t radius = task_.patch_size / 2, row = pixel_ / task_.width, column = pixel_ % task_.width;
@@ -123,6 +127,7 @@ class TextureSearch : public Aim {
   std::int64_t score_ = 0;
   std::int32_t candidate_ = 0;
   std::int32_t match_ = -1;  // of the library
+  std::int32_t limit_ = kFar;
 };
 
 }  // namespace

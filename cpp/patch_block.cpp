@@ -37,8 +37,14 @@ namespace {
 // After so many quads the distances so far are held against the limit.
 constexpr int kQuadsBetweenChecks = 5;
 
+std::uint32_t lanes_within(std::int32_t limit, const std::int32_t* distances) {
+  std::uint32_t lanes = 0;
+  for (int lane = 0; lane < kLanes; ++lane) lanes |= static_cast<std::uint32_t>(distances[lane] <= limit) << lane;
+  return lanes;
+}
+
 template <bool partial>
-bool block_portable(const Block& block, const Query& query, std::int32_t limit, std::int32_t* out) {
+std::uint32_t block_portable(const Block& block, const Query& query, std::int32_t limit, std::int32_t* out) {
   std::fill_n(out, kLanes, 0);
   for (int quad = 0; quad < query.quads(); ++quad) {
     for (int place = 4 * quad; place < 4 * quad + 4; ++place) {
@@ -48,9 +54,9 @@ bool block_portable(const Block& block, const Query& query, std::int32_t limit, 
         out[lane] += difference * difference;
       }
     }
-    if (quad % kQuadsBetweenChecks == 0 && *std::min_element(out, out + kLanes) > limit) return false;
+    if (quad % kQuadsBetweenChecks == 0 && lanes_within(limit, out) == 0) return 0;
   }
-  return *std::min_element(out, out + kLanes) <= limit;
+  return lanes_within(limit, out);
 }
 
 std::int32_t squared_gap(std::int32_t value, std::int32_t low, std::int32_t high) {
@@ -103,9 +109,10 @@ FASTREFOCUS_AVX2 inline __m256i joined(__m256i sums0, __m256i sums1) {
 }
 
 template <bool partial>
-FASTREFOCUS_AVX2 bool block_avx2(const Block& block, const Query& query, std::int32_t limit, std::int32_t* out) {
+FASTREFOCUS_AVX2 std::uint32_t block_avx2(const Block& block, const Query& query, std::int32_t limit, std::int32_t* out) {
   __m256i sums[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
   const __m256i limits = _mm256_set1_epi32(limit);
+  std::uint32_t within = 0;
   for (int quad = 0; quad < query.quads();) {
     for (const int stop = std::min(quad + kQuadsBetweenChecks, query.quads()); quad < stop; ++quad) {
       const __m256i values = quad_at(query.values() + 4 * quad);
@@ -116,16 +123,19 @@ FASTREFOCUS_AVX2 bool block_avx2(const Block& block, const Query& query, std::in
       }
     }
     const __m256i distances0 = joined(sums[0], sums[1]), distances1 = joined(sums[2], sums[3]);
-    const __m256i beyond = _mm256_and_si256(_mm256_cmpgt_epi32(distances0, limits), _mm256_cmpgt_epi32(distances1, limits));
-    if (_mm256_movemask_epi8(beyond) == -1) return false;
+    const __m256i beyond0 = _mm256_cmpgt_epi32(distances0, limits), beyond1 = _mm256_cmpgt_epi32(distances1, limits);
+    const int beyond = _mm256_movemask_ps(_mm256_castsi256_ps(beyond0)) |
+                       _mm256_movemask_ps(_mm256_castsi256_ps(beyond1)) << 8;
+    within = ~static_cast<std::uint32_t>(beyond) & 0xffffu;
+    if (within == 0) return 0;
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), distances0);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out) + 1, distances1);
   }
-  return true;
+  return within;
 }
 
 // The dot products of four unsigned and four signed bytes are summed in 32 bits, for all lanes at once.
-FASTREFOCUS_VNNI bool block_vnni(const Block& block, const Query& query, std::int32_t limit, std::int32_t* out) {
+FASTREFOCUS_VNNI std::uint32_t block_vnni(const Block& block, const Query& query, std::int32_t limit, std::int32_t* out) {
   __m512i dot0 = _mm512_setzero_si512(), dot1 = dot0;  // two, since one would wait for itself
   const auto add = [&](__m512i dot, int quad) FASTREFOCUS_VNNI {
     std::int32_t shifted;
@@ -140,9 +150,8 @@ FASTREFOCUS_VNNI bool block_vnni(const Block& block, const Query& query, std::in
   if (quad < query.quads()) dot0 = add(dot0, quad);
   const __m512i rest = _mm512_add_epi32(_mm512_loadu_si512(block.offsets), _mm512_set1_epi32(query.square()));
   const __m512i distances = _mm512_sub_epi32(rest, _mm512_slli_epi32(_mm512_add_epi32(dot0, dot1), 1));
-  if (_mm512_cmple_epi32_mask(distances, _mm512_set1_epi32(limit)) == 0) return false;
   _mm512_storeu_si512(out, distances);
-  return true;
+  return _mm512_cmple_epi32_mask(distances, _mm512_set1_epi32(limit));
 }
 
 FASTREFOCUS_AVX2 inline __m256i gaps_between(__m256i values, __m256i low, __m256i high) {
@@ -175,7 +184,9 @@ FASTREFOCUS_AVX2 void value_boxes_avx2(const ValueBoxes& boxes, const Query& que
 
 #endif
 
-Kernels choose() {
+}  // namespace
+
+Kernels kernels() {
   const Kernels portable{block_portable<false>, block_portable<true>, boxes_portable, value_boxes_portable};
 #ifdef FASTREFOCUS_X86
   const char* wish = std::getenv("FASTREFOCUS_SIMD");
@@ -186,13 +197,6 @@ Kernels choose() {
 #else
   return portable;
 #endif
-}
-
-}  // namespace
-
-const Kernels& kernels() {
-  static const Kernels chosen = choose();
-  return chosen;
 }
 
 }  // namespace fastrefocus

@@ -44,8 +44,9 @@ class Query {
   std::int32_t square_ = 0;
 };
 
-// Squared distances of the block's patches to the query. False if all exceed the limit; out is undefined then.
-using BlockDistances = bool (*)(const Block& block, const Query& query, std::int32_t limit, std::int32_t* out);
+// Squared distances of the block's patches to the query. Returns a bit for each lane within the limit; where there is
+// none, out is undefined.
+using BlockDistances = std::uint32_t (*)(const Block& block, const Query& query, std::int32_t limit, std::int32_t* out);
 
 // A node has up to this many children.
 constexpr int kChildren = 8;
@@ -77,6 +78,6 @@ struct Kernels {
 };
 
 // The fastest that this machine runs. FASTREFOCUS_SIMD=portable or =avx2 in the environment asks for less.
-const Kernels& kernels();
+Kernels kernels();
 
 }  // namespace fastrefocus

@@ -112,7 +112,8 @@ struct PatchTree::Item {
 };
 
 PatchTree::PatchTree(const Patches& patches, const Basis& basis)
-    : dims_(patches.dims),
+    : kernels_(kernels()),
+      dims_(patches.dims),
       places_(static_cast<std::size_t>(Query(dims_).quads()) * 4),
       colour_count_(count_distinct(patches.colours, patches.count)),
       basis_(static_cast<std::size_t>(dims_) * kMostDirections),
@@ -175,10 +176,10 @@ void PatchTree::set(Aim& aim, const std::uint8_t* patch, const std::int16_t* kno
 
 void PatchTree::bounds(std::size_t node, const Aim& aim, std::int32_t* out) const {
   if (aim.query.whole()) {
-    kernels().boxes(nodes_[node].boxes, aim.point, out);
+    kernels_.boxes(nodes_[node].boxes, aim.point, out);
   } else {
     const std::size_t start = node * places_ * kChildren;
-    kernels().value_boxes({low_values_.data() + start, high_values_.data() + start}, aim.query, out);
+    kernels_.value_boxes({low_values_.data() + start, high_values_.data() + start}, aim.query, out);
   }
 }
 

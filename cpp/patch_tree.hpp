@@ -48,12 +48,18 @@ struct Neighbour {
 };
 
 // What a search needs to know of its query. A kind of search adds
-//   limit(): the largest distance at which a patch may still matter, falling as patches are offered; and
+//   limit(): the largest distance at which a patch may still matter, falling as patches are offered, asked often; and
 //   offer(neighbour): called for patches within the limit, in any order, perhaps more than once.
 struct Aim {
   explicit Aim(int dims) : query(dims) {}
   Query query;
   std::int16_t point[kCoordinates];  // the query's coordinates; unused where only a part of the values counts
+
+  struct Step {
+    std::int32_t bound;
+    std::int32_t child;
+  };
+  std::vector<Step> stack;  // of the children still to be looked at
 };
 
 class PatchTree {
@@ -91,10 +97,6 @@ class PatchTree {
 
  private:
   struct Item;
-  struct Step {
-    std::int32_t bound;
-    std::int32_t child;
-  };
   struct Node {
     Boxes boxes;
     std::int32_t children[kChildren];  // a node, or a block with all bits turned, or kNoChild
@@ -112,6 +114,7 @@ class PatchTree {
   template <class Search>
   void scan(std::int32_t block, Search& search) const;
 
+  Kernels kernels_;
   std::int32_t dims_;
   std::size_t places_;  // of a patch in a block, the padding included
   std::size_t colour_count_;
@@ -135,12 +138,12 @@ void PatchTree::guess(Search& search, std::int32_t patch) const {
 template <class Search>
 bool PatchTree::find(Search& search) const {
   // Beyond about this many, fetching blocks again for every search costs more than going through all nodes.
-  const std::int32_t most_blocks = 64 + block_count() / 32;
+  const std::int32_t most_blocks = 128 + block_count() / 64;
   std::int32_t blocks = 0;
-  thread_local std::vector<Step> stack;
+  std::vector<Aim::Step>& stack = search.stack;
   stack.assign(1, {0, root_});
   while (!stack.empty()) {
-    const Step step = stack.back();
+    const Aim::Step step = stack.back();
     stack.pop_back();
     const double reach = this->reach(search, search.limit());
     if (step.bound > reach) continue;
@@ -183,14 +186,13 @@ void PatchTree::find_together(const std::vector<Search*>& searches) const {
 template <class Search>
 void PatchTree::scan(std::int32_t block, Search& search) const {
   const std::size_t first = static_cast<std::size_t>(block) * kLanes;
-  const BlockDistances kernel = search.query.whole() ? kernels().whole_block : kernels().partial_block;
-  std::int32_t distances[kLanes], limit = search.limit();
-  if (!kernel({values_.data() + first * places_, offsets_.data() + first}, search.query, limit, distances)) return;
-  for (std::size_t lane = 0; lane < kLanes; ++lane)
-    if (distances[lane] <= limit && patches_[first + lane] >= 0) {
+  const BlockDistances kernel = search.query.whole() ? kernels_.whole_block : kernels_.partial_block;
+  std::int32_t distances[kLanes];
+  const Block values{values_.data() + first * places_, offsets_.data() + first};
+  std::uint32_t lanes = kernel(values, search.query, search.limit(), distances);
+  for (std::size_t lane = 0; lanes != 0; ++lane, lanes >>= 1)
+    if (lanes & 1 && distances[lane] <= search.limit() && patches_[first + lane] >= 0)
       search.offer(Neighbour{distances[lane], patches_[first + lane], colours_[first + lane]});
-      limit = search.limit();
-    }
 }
 
 }  // namespace fastrefocus
