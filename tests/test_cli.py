@@ -68,6 +68,75 @@ def test_refocus_is_the_public_function(picture, tmp_path):
     np.testing.assert_allclose(fr.read_photo(target).pixels, np.clip(expected, 0, 1), atol=0.51 / 255)
 
 
+@pytest.fixture
+def pair(tmp_path):
+    """Files of a photo blurred by a disk of 5 px inside a mask, of the sharp one, and of the mask; (44, 60, 3)."""
+    sharp = skimage.data.chelsea()[100:144, 150:210] / np.float32(255)
+    mask = np.zeros(sharp.shape[:2], np.float32)
+    mask[4:40, 10:50] = 1
+    library = fr.PatchLibrary(sharp, fr.disk_psf(5))
+    blurred = np.where(mask[..., np.newaxis] > 0, library._sources[0].blurred / np.float32(255), sharp)
+    for name, pixels in {"defocused": blurred, "focused": sharp, "mask": mask}.items():
+        fr.write_photo(tmp_path / f"{name}.png", pixels)
+    return tmp_path / "defocused.png", tmp_path / "focused.png", tmp_path / "mask.png"
+
+
+def test_synthesize_is_the_public_function(pair, tmp_path, capsys):
+    defocused, focused, mask = map(str, pair)
+    out = tmp_path / "out.png"
+    command = [
+        "synthesize",
+        defocused,
+        str(out),
+        "--focused",
+        focused,
+        "--mask",
+        mask,
+        "--focused-mask",
+        mask,
+        "--json",
+    ]
+    assert cli.main(command) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["psf"] == "disk:5"
+    assert report["patches"] == 32 * 36
+    inside = fr.read_photo(mask).pixels > 0.5
+    assert report["pixels"] == inside.sum()
+    library = fr.PatchLibrary(fr.read_photo(focused).pixels, fr.disk_psf(5), masks=inside)
+    expected = fr.synthesize(fr.read_photo(defocused).pixels, library, mask=inside).image
+    np.testing.assert_allclose(fr.read_photo(out).pixels, expected, atol=0.5 / 255)
+
+
+def test_synthesize_gets_its_options(pair, tmp_path, monkeypatch):
+    defocused, focused, mask = map(str, pair)
+    calls, libraries = listen(monkeypatch, "synthesize"), []
+    build = fr.PatchLibrary
+    monkeypatch.setattr(fr, "PatchLibrary", lambda *a, **k: [libraries.append((a, k)), build(*a, **k)][1])
+    monkeypatch.setattr("fastrefocus.synthesis.synthesize.PatchLibrary", build)
+    options = ["--psf", "gaussian:1.5", "--patch-size", "3", "--encoded", "--candidates", "7", "--order", "random"]
+    options += ["--neighbourhood", "causal", "--texture-weight", "2.5", "--passes", "1", "--search", "faiss-flat"]
+    command = ["synthesize", defocused, str(tmp_path / "out.png"), "--focused", focused, focused, *options]
+    assert cli.main([*command, "--focused-mask", mask, mask, "--threads", "1"]) == 0
+    call = calls[0]
+    assert (call["candidates"], call["order"], call["neighbourhood"]) == (7, "random", "causal")
+    assert (call["texture"], call["texture_weight"], call["passes"]) == (True, 2.5, 1)
+    assert (call["search"], call["threads"], call["mask"]) == ("faiss-flat", 1, None)
+    (photos, psf), keywords = libraries[0]
+    assert len(photos) == len(keywords["masks"]) == 2
+    np.testing.assert_array_equal(psf, fr.gaussian_psf(1.5))
+    assert (keywords["patch_size"], keywords["linearize"]) == (3, False)
+    command = ["synthesize", defocused, str(tmp_path / "out.png"), "--focused", focused, "--psf", "disk:3"]
+    assert cli.main([*command, "--no-texture", "--force"]) == 0
+    assert calls[1]["texture"] is False
+
+
+def test_psf_is_not_fitted_to_photos_of_different_shapes(pair, picture, tmp_path, capsys):
+    command = ["synthesize", str(pair[0]), str(tmp_path / "out.png"), "--focused", str(picture)]
+    assert cli.main(command) == 1
+    assert "--psf fit compares photos of the same view and shape" in capsys.readouterr().err
+    assert cli.main([*command, "--psf", "disk:3"]) == 0
+
+
 def test_depth_writes_16_bits(picture, tmp_path):
     assert cli.main(["depth", str(picture), str(tmp_path / "depth.png")]) == 0
     photo = fr.read_photo(tmp_path / "depth.png")
@@ -239,6 +308,10 @@ def test_folder_that_cannot_be_made_is_one_line(picture, capsys):
         ["refocus", "a.png", "b.png", "--focus", "0.5", "--max-blur", "wide"],
         ["refocus", "a.png", "b.png", "--focus", "0.5", "--depth", "d.png", "--model", "m.onnx"],
         ["blur", "a.png", "b.png", "--sigmas", "1;2"],
+        ["synthesize", "a.png", "b.png"],
+        ["synthesize", "a.png", "b.png", "--focused", "c.png", "--psf", "9"],
+        ["synthesize", "a.png", "b.png", "--focused", "c.png", "--psf", "disk:0"],
+        ["synthesize", "a.png", "b.png", "--focused", "c.png", "--psf", "polygon:5"],
         ["blur", "a.png", "b.png", "--depth", "d.png", "--model", "m.onnx"],
         ["depth", "a.png", "b.png", "--threads", "0"],
         ["deblur", "a.png", "b.png", "--threads", "1.5"],
@@ -260,6 +333,8 @@ def test_usage_errors_exit_with_2(arguments, capsys):
         (["depth", "sample:camera", "out.png", "--model", "missing.onnx"], "missing.onnx"),
         (["blur", "sample:camera", "out.png", "--depth", "sample:coffee"], "grey"),
         (["refocus", "sample:camera", "out.png", "--focus", "7", "--no-deblur"], "focus"),
+        (["synthesize", "sample:camera", "out.png", "--focused", "missing.png"], "missing.png"),
+        (["synthesize", "sample:camera", "out.png", "--focused", "sample:coffee", "--psf", "disk:3"], "RGB"),
     ],
 )
 def test_failures_exit_with_1_and_one_line(arguments, message, capsys, tmp_path, monkeypatch):

@@ -1,11 +1,12 @@
 import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from fastrefocus import Cancelled, progress
-from fastrefocus.parallel import thread_count, thread_map
+from fastrefocus.parallel import thread_count, thread_imap, thread_map
 from fastrefocus.progress import Progress
 
 
@@ -111,3 +112,69 @@ def test_thread_map_starts_no_more_threads_than_asked_for_and_leaves_none():
 def test_errors_in_a_thread_reach_the_caller(threads):
     with pytest.raises(ZeroDivisionError), thread_map(threads, 2) as run:
         run(lambda x: 1 // x, [1, 0])
+
+
+@pytest.mark.parametrize(("threads", "items", "own_thread"), [(1, 3, True), (4, 1, True), (4, 0, True), (2, 9, False)])
+def test_thread_imap_keeps_the_order_and_the_callers_thread_where_one_is_enough(threads, items, own_thread):
+    def work(item):
+        time.sleep(0.002 * (item % 3 == 0))  # the first of three is the last to be ready
+        return 10 * item, threading.get_ident()
+
+    results = list(thread_imap(work, range(items), threads))
+    assert [result for result, _ in results] == [10 * i for i in range(items)]
+    idents = {ident for _, ident in results}
+    assert (threading.get_ident() in idents) == (own_thread and items > 0)
+    assert len(idents) <= threads
+
+
+def test_thread_imap_gives_results_as_they_come_and_runs_side_by_side():
+    before = threading.active_count()
+    barrier, last = threading.Barrier(2), threading.Event()
+
+    def work(item):
+        if item == 3:
+            last.wait(timeout=10)
+        else:
+            barrier.wait(timeout=10) if item < 2 else None
+        return item
+
+    results = thread_imap(work, range(4), 2)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]  # while the last one is still at work
+    assert threading.active_count() <= before + 2
+    last.set()
+    assert list(results) == [3]
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_closing_thread_imap_gives_up_what_is_not_begun(threads):
+    before = threading.active_count()
+    begun = []
+
+    def work(item):
+        begun.append(item)
+        time.sleep(0.01)
+        return item
+
+    results = thread_imap(work, range(1000), threads)
+    assert next(results) == 0
+    results.close()
+    assert len(begun) < 20
+    assert threading.active_count() == before
+    assert next(results, None) is None
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_errors_in_a_thread_of_thread_imap_reach_the_caller_in_order(threads):
+    before = threading.active_count()
+    results = thread_imap(lambda x: 1 // x, [1, 0] + [1] * 100, threads)
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("threads", [0, 1.0])
+def test_thread_imap_refuses_wrong_thread_counts(threads):
+    with pytest.raises((TypeError, ValueError), match="threads must be"):
+        next(thread_imap(abs, [1, 2], threads))

@@ -14,10 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 import fastrefocus as fr
 from fastrefocus.photo import check_target
 
 SAMPLE_PREFIX = "sample:"
+
+_LARGEST_FITTED = 31  # diameter, pixels
 
 
 class UsageError(Exception):
@@ -193,6 +198,63 @@ def _deblur(photo: fr.Photo, args: argparse.Namespace, callback: fr.Callback | N
     )
 
 
+def _synthesize(photo: fr.Photo, args: argparse.Namespace, callback: fr.Callback | None) -> Outcome:
+    started = time.perf_counter()
+    focused = [_read(source).pixels for source in args.focused]
+    mask = None if args.mask is None else _mask_of(args.mask)
+    shape, size = _psf_of(args.psf, focused[0], photo.pixels, mask)
+    psf = fr.disk_psf(size) if shape == "disk" else fr.gaussian_psf(size)
+    masks = [_mask_of(source) for source in args.focused_mask] or None
+    library = fr.PatchLibrary(focused, psf, masks=masks, patch_size=args.patch_size, linearize=args.linearize)
+    built = time.perf_counter()
+    result = fr.synthesize(
+        photo.pixels,
+        library,
+        mask=mask,
+        candidates=args.candidates,
+        order=args.order,
+        neighbourhood=args.neighbourhood,
+        texture=args.texture,
+        texture_weight=args.texture_weight,
+        passes=args.passes,
+        search=args.search,
+        threads=args.threads,
+        callback=callback,
+    )
+    seconds = {"library": built - started, "synthesize": time.perf_counter() - built}
+    report = {"psf": f"{shape}:{size:g}", "patches": len(library), "pixels": len(result.order)}
+    return Outcome(_with_pixels(photo, result.image), {**report, "seconds": _rounded(seconds)})
+
+
+def _mask_of(source: str) -> npt.NDArray[np.bool_]:
+    """Read a mask: white is inside."""
+    values = _read(source).pixels
+    mask: npt.NDArray[np.bool_] = (values if values.ndim == 2 else values.mean(axis=2)) > 0.5
+    return mask
+
+
+def _psf_of(
+    wanted: tuple[str, float] | None,
+    focused: fr.arrays.FloatArray,
+    defocused: fr.arrays.FloatArray,
+    mask: npt.NDArray[np.bool_] | None,
+) -> tuple[str, float]:
+    """Return shape and size of the PSF asked for, or fit one around the object that is to be rebuilt."""
+    if wanted is not None:
+        return wanted
+    if focused.shape != defocused.shape:
+        raise ValueError(
+            f"--psf fit compares photos of the same view and shape, got {focused.shape} and {defocused.shape}; "
+            "give --psf disk:DIAMETER"
+        )
+    box: tuple[slice, ...] = np.s_[:, :]
+    if mask is not None and mask.shape == defocused.shape[:2] and mask.any():
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    largest = max(min(_LARGEST_FITTED, *(length - 1 for length in defocused[box].shape[:2])), 1)
+    return "disk", fr.fit_disk_psf(focused[box], defocused[box], max_diameter=largest).diameter
+
+
 def _depth_of(photo: fr.Photo, args: argparse.Namespace) -> fr.DepthMap:
     if args.depth is None:
         return fr.postprocess_depth(fr.estimate_depth(photo.pixels, model=args.model, threads=args.threads))
@@ -266,6 +328,56 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--sigmas", type=_numbers, metavar="S,...", help="PSF sizes to try, pixels (default: 1 to 8)")
     verb.add_argument("--lams", type=_numbers, metavar="L,...", help="weights of the prior to try")
     verb.add_argument("--psf-shape", choices=("disk", "gaussian"), default="disk", help="shape of the PSF")
+
+    verb = _add_verb(
+        verbs, "synthesize", _synthesize, "rebuild a misfocused photo from patches of focused ones (paper B)"
+    )
+    verb.add_argument("--focused", nargs="+", required=True, metavar="F", help="focused photos of the same scene")
+    verb.add_argument("--mask", metavar="M", help="a picture, white where the photo is rebuilt (default: everywhere)")
+    verb.add_argument(
+        "--focused-mask",
+        nargs="+",
+        default=[],
+        metavar="FM",
+        help="for each focused photo a picture, white where patches come from (default: everywhere)",
+    )
+    verb.add_argument(
+        "--psf",
+        type=_psf,
+        default="fit",
+        metavar="SHAPE:PX|fit",
+        help="disk:DIAMETER, gaussian:SIGMA, or the disk that fits the first focused photo best (default)",
+    )
+    verb.add_argument("--patch-size", type=int, default=5, metavar="PX", help="odd (default: 5)")
+    verb.add_argument(
+        "--encoded", dest="linearize", action="store_false", help="blur the values as encoded, as the paper does"
+    )
+    verb.add_argument("--candidates", type=int, default=20, metavar="N", help="for each pixel (default: 20)")
+    verb.add_argument(
+        "--order",
+        choices=("confidence", "scanline", "random", "dynamic"),
+        default="confidence",
+        help="order of assignment (default: confidence)",
+    )
+    verb.add_argument(
+        "--neighbourhood",
+        choices=("symmetric", "causal"),
+        default="symmetric",
+        help="what the texture constraint looks at (default: symmetric)",
+    )
+    verb.add_argument("--no-texture", dest="texture", action="store_false", help="leave the texture constraint out")
+    verb.add_argument(
+        "--texture-weight", type=_positive, default=1.0, metavar="W", help="against the first constraint (default: 1)"
+    )
+    verb.add_argument(
+        "--passes", type=int, default=1, metavar="N", help="how often each pixel is assigned (default: 1)"
+    )
+    verb.add_argument(
+        "--search",
+        choices=("exact", "faiss-flat", "faiss-ivf", "auto"),
+        default="exact",
+        help="how the library is searched (default: exact)",
+    )
     return parser
 
 
@@ -314,6 +426,15 @@ def _positive(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"expected a number > 0, got {text!r}")
     return value
+
+
+def _psf(text: str) -> tuple[str, float] | None:
+    if text == "fit":
+        return None
+    shape, _, size = text.partition(":")
+    if shape not in ("disk", "gaussian"):
+        raise argparse.ArgumentTypeError(f"expected disk:DIAMETER, gaussian:SIGMA or fit, got {text!r}")
+    return shape, _positive(size)
 
 
 def _threads(text: str) -> int:
