@@ -2,9 +2,10 @@
 
     python benchmarks/paper_b.py              # the tables of docs/benchmarks.md, and pictures in benchmarks/out/paper_b
     python benchmarks/paper_b.py golfer book  # some scenes only
+    python benchmarks/paper_b.py --options    # what the options change, against the defaults
     python benchmarks/paper_b.py --docs       # the paper's figures from free photos, in docs/figures
 
-The first two need the photos in ../shared, which are not part of the project. paper_b_scenes.py says how the focused
+All but the last need the photos in ../shared, which are not part of the project. paper_b_scenes.py says how the focused
 photo is mapped to the defocused one; so mapped it is the truth, and gives the library.
 """
 
@@ -40,6 +41,23 @@ VARIANTS = {
     "symmetric, confidence (3c)": {"neighbourhood": "symmetric", "order": "confidence"},
 }
 
+SIZES = (5, 9)  # of the patches, for `own_place`
+
+#: What the paper leaves to future work, one at a time.
+OPTIONS = {
+    **{f"patch_size {size}": {"patch_size": size} for size in (3, 7, 9, 11)},
+    **{f"texture_weight {weight:g}": {"texture_weight": weight} for weight in (0.25, 0.5, 2, 4)},
+    **{f"passes {passes}": {"passes": passes} for passes in (2, 3)},
+    **{f"candidates {count}": {"candidates": count} for count in (5, 50)},
+    "candidate_values clusters": {"candidate_values": "clusters"},
+    "confidence contrast": {"confidence": "contrast"},
+    "order dynamic": {"order": "dynamic"},
+    "neighbourhood causal": {"neighbourhood": "causal"},
+    "texture off": {"texture": False},
+}
+#: The scenes that options may be chosen by; the others tell whether the choice holds.
+CHOSEN_BY = ("golfer", "torso", "globe", "doll")
+
 #: Candidates for lam; the truth chooses.
 WIENER_LAMS = (0.003, 0.006, 0.01, 0.02, 0.03, 0.06, 0.1, 0.2)
 TV_LAMS = (0.0003, 0.0006, 0.001, 0.002, 0.003, 0.006, 0.01, 0.02)
@@ -49,14 +67,19 @@ TV = {"method": "admm-tv", "num_iter": 100, "tol": 0}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenes", nargs="*", metavar="SCENE", help=f"of {', '.join(SCENES)}; default: all")
+    parser.add_argument("--options", action="store_true", help="what the options change")
     parser.add_argument("--docs", action="store_true", help="the figures from free photos")
     arguments = parser.parse_args()
     if unknown := set(arguments.scenes) - set(SCENES):
         parser.error(f"there is no scene {', '.join(sorted(unknown))}")
     if arguments.docs:
         run_free()
+        return
+    scenes = [load(name) for name in arguments.scenes or SCENES]
+    if arguments.options:
+        run_options([scene for scene in scenes if "target" in scene.masks])
     else:
-        run_real([load(name) for name in arguments.scenes or SCENES])
+        run_real(scenes)
 
 
 def run_real(scenes: list[Scene]) -> None:
@@ -66,15 +89,48 @@ def run_real(scenes: list[Scene]) -> None:
         figures.write_outlines(OUT / scene.name, scene)
     aligned = [scene for scene in scenes if "target" in scene.masks]
     for setting, (repaired, source) in SETTINGS.items():
-        header(setting, "px, patches", "unprocessed", "Wiener", "TV", "paper", "paper, blurred as encoded")
+        header(
+            setting,
+            "px repaired, px of the library",
+            "unprocessed",
+            "Wiener",
+            "TV",
+            "paper",
+            "paper, blurred as encoded",
+        )
         for scene in aligned:
             row(scene.name, *compare_methods(scene, repaired, source, OUT / scene.name / f"{setting}.jpg"))
     header("ideal", *VARIANTS)
     for scene in aligned:
         row(scene.name, *compare_variants(scene, OUT / scene.name))
+    header("ideal, pixels from their own place", *(f"{size} x {size}" for size in SIZES))
+    for scene in aligned:
+        row(scene.name, *(f"{own_place(scene, size):.0%}" for size in SIZES))
     for scene in scenes:
         if "focused_object" in scene.masks:
             figures.write_view(OUT / scene.name, scene, synthesize(scene, "object", "focused_object").image)
+
+
+def run_options(scenes: list[Scene]) -> None:
+    """Print by how many dB each option changes the PSNR, averaged over the scenes."""
+    groups = {
+        ", ".join(CHOSEN_BY): [scene for scene in scenes if scene.name in CHOSEN_BY],
+        "the others": [scene for scene in scenes if scene.name not in CHOSEN_BY],
+    }
+    columns = [(setting, name) for setting in SETTINGS for name, group in groups.items() if group]
+    header("option", *(f"{setting}: {name}" for setting, name in columns))
+    default = [mean_psnr(groups[name], setting) for setting, name in columns]
+    row("default, dB", *(f"{psnr:.2f}" for psnr in default))
+    for option, values in OPTIONS.items():
+        changed = [mean_psnr(groups[name], setting, **values) for setting, name in columns]
+        row(option, *(f"{psnr - before:+.2f}" for psnr, before in zip(changed, default, strict=True)))
+
+
+def mean_psnr(scenes: list[Scene], setting: str, **options: object) -> float:
+    repaired, source = SETTINGS[setting]
+    images = [synthesize(scene, repaired, source, **options).image for scene in scenes]
+    pairs = zip(images, scenes, strict=True)
+    return float(np.mean([measure(image, scene.truth, scene.masks[repaired])[0] for image, scene in pairs]))
 
 
 def run_free() -> None:
@@ -138,15 +194,29 @@ def compare_variants(scene: Scene, folder: Path) -> list[str]:
     cells = [cell(result.image, scene, "object") for result in results.values()]
     figures.write_confidence(folder, scene, results["symmetric, confidence (3c)"])
     figures.write_variants(folder, scene, results, cells)
+    figures.write_detail(folder, scene, results)
     return cells
 
 
 def synthesize(
-    scene: Scene, repaired: str, source: str, *, linearize: bool = True, **options: object
+    scene: Scene, repaired: str, source: str, *, linearize: bool = True, patch_size: int = 5, **options: object
 ) -> fr.SynthesisResult:
-    psf = scene.psf if linearize else fit_encoded(scene).psf
-    library = fr.PatchLibrary(scene.focused, psf, masks=scene.masks[source], linearize=linearize)
+    library = build_library(scene, source, linearize=linearize, patch_size=patch_size)
     return fr.synthesize(scene.defocused, library, mask=scene.masks[repaired], threads=THREADS, **options)
+
+
+def build_library(scene: Scene, source: str, *, linearize: bool = True, patch_size: int = 5) -> fr.PatchLibrary:
+    psf = scene.psf if linearize else fit_encoded(scene).psf
+    masks = scene.masks[source]
+    return fr.PatchLibrary(scene.focused, psf, masks=masks, patch_size=patch_size, linearize=linearize)
+
+
+def own_place(scene: Scene, patch_size: int) -> float:
+    """Return the share of pixels that come from their own place in the focused photo, give or take a pixel."""
+    library = build_library(scene, "object", patch_size=patch_size)
+    source = synthesize(scene, "object", "object", patch_size=patch_size).source
+    found = library.positions[source[scene.masks["object"]], 1:]
+    return float(np.mean(np.abs(found - np.argwhere(scene.masks["object"])).max(axis=1) <= 1))
 
 
 def fit_encoded(scene: Scene) -> fr.DiskFit:

@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 from paper_a_figures import write
 from paper_b_scenes import Scene, box
+from scipy.ndimage import uniform_filter
 from skimage.segmentation import mark_boundaries
 
 import fastrefocus as fr
 
 NAME = "paper_b_figure_{:02}.jpg"
+DETAIL = 72  # side of the window that write_detail enlarges, pixels
 COLOURS = {"object": (1, 1, 0), "target": (1, 0, 0), "elsewhere": (0, 1, 1)}
 
 
@@ -56,6 +58,24 @@ def write_variants(folder: Path, scene: Scene, results: dict[str, fr.SynthesisRe
     folder.mkdir(parents=True, exist_ok=True)
     images = {name: result.image for name, result in results.items()}
     write(folder / NAME.format(3), titled(images, scores, box(scene.masks["object"])), columns=3)
+
+
+def write_detail(folder: Path, scene: Scene, results: dict[str, fr.SynthesisResult]) -> None:
+    """Write figure 3 once more, enlarged, where the last of the results is the furthest from the truth."""
+    window = worst(list(results.values())[-1].image, scene)
+    panels = [("out-of-focus photo", scene.defocused), ("focused photo", scene.truth)]
+    panels += [(name, result.image) for name, result in results.items()]
+    write(folder / "paper_b_figure_03_detail.jpg", [(title, image[window]) for title, image in panels], columns=4)
+
+
+def worst(image: np.ndarray, scene: Scene) -> tuple[slice, slice]:
+    mask = scene.masks["object"]
+    error = np.where(mask, np.square(image - scene.truth).sum(-1), 0)
+    # Windows that stick out of the photo do not count.
+    middle = np.s_[DETAIL // 2 : -(DETAIL // 2)]
+    mean = uniform_filter(error, DETAIL)[middle, middle]
+    top, left = np.unravel_index(mean.argmax(), mean.shape)
+    return np.s_[top : top + DETAIL, left : left + DETAIL]
 
 
 def write_pair(folder: Path, scene: Scene, image: np.ndarray) -> None:

@@ -1,6 +1,8 @@
 #include "assignment.hpp"
 
 #include <limits>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 namespace fastrefocus {
@@ -130,9 +132,21 @@ class TextureSearch : public Aim {
   std::int32_t limit_ = kFar;
 };
 
+void check(const AssignmentTask& task, const ConfidenceScheduler& scheduler) {
+  if (scheduler.height() != task.height || scheduler.width() != task.width)
+    throw std::invalid_argument("scheduler must have the slots' shape");
+  // Neighbours share their guesses, so that a window of one pixel is too small.
+  const std::int32_t radius = std::min(std::max(task.patch_size / 2, 1), std::max(task.height, task.width) - 1);
+  if (scheduler.radius() < radius) throw std::invalid_argument("scheduler must have a radius of at least " + std::to_string(radius));
+  for (Pixel pixel = 0; pixel < task.height * task.width; ++pixel)
+    if (scheduler.schedules(pixel) && task.slots[pixel] < 0)
+      throw std::invalid_argument("scheduler must schedule pixels with slots alone");
+}
+
 }  // namespace
 
 void assign_pixels(const AssignmentTask& task, ConfidenceScheduler& scheduler) {
+  check(task, scheduler);
   std::vector<TextureSearch> searches(kTogether, TextureSearch(task));
   std::vector<TextureSearch*> put_off;
   for (;;) {

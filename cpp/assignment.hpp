@@ -37,8 +37,8 @@ struct AssignmentTask {
   std::int32_t* matches;  // (slots): the patch of the library that the neighbourhood looks like; -1: none yet
 };
 
-// Works until the scheduler, whose windows are at least as large as the patches, has no pixels left. Any number of
-// threads may do so.
+// Works until the scheduler has no pixels left. Any number of threads may do so. Throws std::invalid_argument if the
+// scheduler is not one of the task's pixels, or its windows are smaller than the patches.
 void assign_pixels(const AssignmentTask& task, ConfidenceScheduler& scheduler);
 
 }  // namespace fastrefocus

@@ -218,6 +218,8 @@ class TextureAssignment {
                   const py::array& distances, const py::array& patches, std::int64_t image_weight,
                   std::int64_t texture_weight, const py::array& picture)
       : contexts_(std::move(contexts)) {
+    if (!py::isinstance<PatchTree>(contexts_))
+      throw py::type_error("contexts must be a PatchTree, got " + str(py::type::of(contexts_)));
     const auto& tree = contexts_.cast<const PatchTree&>();
     picture_ = shaped<std::uint8_t>(picture, "picture", {-1, -1, -1}).attr("copy")();
     const py::ssize_t height = picture_.shape(0), width = picture_.shape(1), channels = picture_.shape(2);

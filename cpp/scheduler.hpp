@@ -7,6 +7,7 @@
 #pragma once
 
 #include <chrono>
+#include <cmath>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -78,6 +79,13 @@ class ConfidenceScheduler {
 
   // The number of pixels not yet done.
   std::size_t remaining() const;
+
+  std::int32_t height() const { return grid_.height; }
+  std::int32_t width() const { return grid_.width; }
+  std::int32_t radius() const { return grid_.radius; }
+
+  // Whether a pixel is scheduled at all.
+  bool schedules(Pixel pixel) const { return !std::isnan(confidence_[static_cast<std::size_t>(pixel)]); }
 
  private:
   bool has_news() const;

@@ -46,6 +46,13 @@ def integer(value: Any, name: str, *, least: int) -> int:  # noqa: ANN401
     return int(value)
 
 
+def flag(value: Any, name: str) -> bool:  # noqa: ANN401
+    """Return True or False, or say what is wrong."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def choice(value: Any, name: str, accepted: Collection[str]) -> str:  # noqa: ANN401
     """Return one of the accepted words, or say what is wrong."""
     if not isinstance(value, str) or value not in accepted:

@@ -2,8 +2,6 @@
 
 import io
 import os
-import zipfile
-import zlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -63,8 +61,7 @@ class PatchLibrary:
     patch_size : int
         Width and height of a patch in pixels, odd.
     linearize : bool
-        Blur in linear light (the photos are sRGB-encoded), as a lens does. False: blur the values as they are, as
-        the paper does.
+        Blur in linear light (the photos are sRGB-encoded), as a lens does. False: blur the values as they are.
 
     Attributes
     ----------
@@ -107,24 +104,21 @@ class PatchLibrary:
     ) -> None:
         photos = _as_photos(focused)
         size = _check_patch_size(patch_size, [photo.shape for photo in photos], 1 if photos[0].ndim == 2 else 3)
+        own_masks = _as_masks(masks, photos)
         kernels = [as_psf(psf, photo.shape) for photo in photos]
-        self._set(
-            [
-                _Source(quantise(photo), quantise(_blur(photo, kernel, linearize)), mask)
-                for photo, kernel, mask in zip(photos, kernels, _as_masks(masks, photos), strict=True)
-            ],
-            size,
-        )
+        linear = checks.flag(linearize, "linearize")
+        positions = _find_positions(own_masks, size)
+        sources = [
+            _Source(quantise(photo), quantise(_blur(photo, kernel, linear)), mask)
+            for photo, kernel, mask in zip(photos, kernels, own_masks, strict=True)
+        ]
+        self._set(sources, size, positions, None)
 
-    def _set(self, sources: list[_Source], patch_size: int, centroids: FloatArray | None = None) -> None:
+    def _set(self, sources: list[_Source], patch_size: int, positions: Indices, centroids: FloatArray | None) -> None:
         self._sources = sources
         self.patch_size = patch_size
+        self.positions = positions
         self.centroids = centroids  # of the approximate index, once it is trained
-        if not 0 < len(self) <= _MOST_PATCHES:
-            raise ValueError(
-                f"masks must leave at least one patch of {patch_size} x {patch_size} pixels wholly inside, and fewer "
-                f"than 2^31, got {len(self)}"
-            )
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -133,14 +127,6 @@ class PatchLibrary:
     def channels(self) -> int:
         """1 for grey, 3 for RGB."""
         return int(self._sources[0].sharp.shape[2])
-
-    @cached_property
-    def positions(self) -> Indices:
-        """Photo, row and column of each patch's centre, (N, 3) int32."""
-        found = [gather_patches(np.zeros(s.mask.shape, np.uint8), s.mask, self.patch_size)[1] for s in self._sources]
-        return np.concatenate(
-            [np.column_stack([np.full(len(where), i, np.int32), where]) for i, where in enumerate(found)]
-        )
 
     @property
     def patches(self) -> Bytes:
@@ -236,16 +222,12 @@ class PatchLibrary:
             If it is damaged, cut short, or not a patch library of this version.
         """
         data = Path(path).read_bytes()
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-        except (OSError, EOFError, KeyError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-            raise LibraryError(f"{path} is not a patch library, or it is damaged: {error}") from None
         library = cls.__new__(cls)
         try:
-            library._set(*_parse(arrays))
-        except (KeyError, TypeError, ValueError) as error:
-            raise LibraryError(f"{path} is not a patch library of version {_VERSION}: {error}") from None
+            library._set(*_parse(data))
+        # zipfile and NumPy answer damage and foreign files with all kinds of errors
+        except Exception as error:
+            raise LibraryError(f"{path} is not a patch library, or it is damaged: {error}") from None
         return library
 
 
@@ -289,8 +271,21 @@ def _as_masks(masks: Masks, photos: list[FloatArray]) -> list[BoolArray]:
     result = []
     for i, (mask, photo) in enumerate(zip(given, photos, strict=True)):
         shape, name = photo.shape[:2], "masks" if len(photos) == 1 else f"masks[{i}]"
-        result.append(np.ones(shape, np.bool_) if mask is None else as_mask(mask, shape, name))
+        result.append(np.ones(shape, np.bool_) if mask is None else as_mask(mask, shape, name).copy())
     return result
+
+
+def _find_positions(masks: list[BoolArray], patch_size: int) -> Indices:
+    """Return photo, row and column of every patch's centre, (N, 3) int32."""
+    # The gather tells the positions; the values do not matter.
+    found = [gather_patches(mask.view(np.uint8), mask, patch_size)[1] for mask in masks]
+    positions = np.concatenate([np.column_stack([np.full(len(own), i, np.int32), own]) for i, own in enumerate(found)])
+    if not 0 < len(positions) <= _MOST_PATCHES:
+        raise ValueError(
+            f"masks must leave at least one patch of {patch_size} x {patch_size} pixels wholly inside, and fewer than "
+            f"2^31, got {len(positions)}"
+        )
+    return positions
 
 
 def _check_patch_size(patch_size: int, shapes: Sequence[tuple[int, ...]], channels: int) -> int:
@@ -324,9 +319,11 @@ def _plant(patches: Bytes, colours: Colours) -> PatchTree:
     return PatchTree(patches, colours, np.ascontiguousarray(directions[:, : -_DIRECTIONS - 1 : -1].T), mean)
 
 
-def _parse(arrays: dict[str, npt.NDArray[Any]]) -> tuple[list[_Source], int, FloatArray | None]:
-    """Take a library's parts from the arrays of a file, or say what is wrong."""
-    if str(arrays["format"]) != _FORMAT or int(arrays["version"]) != _VERSION:
+def _parse(data: bytes) -> tuple[list[_Source], int, Indices, FloatArray | None]:
+    """Take a library's parts from the bytes of a file, or say what is wrong."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        arrays: dict[str, npt.NDArray[Any]] = {name: archive[name] for name in archive.files}
+    if str(arrays["format"]) != _FORMAT or str(arrays["version"]) != str(_VERSION):
         raise ValueError(f"it says format {arrays['format']}, version {arrays['version']}")
     count = sum(name.startswith("sharp_") for name in arrays)
     if count == 0:
@@ -340,13 +337,17 @@ def _parse(arrays: dict[str, npt.NDArray[Any]]) -> tuple[list[_Source], int, Flo
             raise ValueError(f"a blurred photo has shape {blurred.shape} and dtype {blurred.dtype}")
         if mask.dtype != np.bool_ or mask.shape != sharp.shape[:2]:
             raise ValueError(f"a mask has shape {mask.shape} and dtype {mask.dtype}")
-    size = _check_patch_size(int(arrays["patch_size"]), [source.sharp.shape for source in sources], channels)
-    centroids = arrays.get("centroids")
-    if centroids is not None and (
-        centroids.dtype != np.float32
-        or centroids.ndim != 2
-        or centroids.shape[1] != size * size * channels
-        or not np.isfinite(centroids).all()
-    ):
+    patch_size: Any = arrays["patch_size"][()]
+    size = _check_patch_size(patch_size, [source.sharp.shape for source in sources], channels)
+    positions = _find_positions([source.mask for source in sources], size)
+    return sources, size, positions, _check_centroids(arrays.get("centroids"), size * size * channels)
+
+
+def _check_centroids(centroids: npt.NDArray[Any] | None, dims: int) -> FloatArray | None:
+    if centroids is None:
+        return None
+    if centroids.dtype != np.float32 or centroids.ndim != 2 or centroids.shape[1] != dims or not len(centroids):
         raise ValueError(f"the centroids have shape {centroids.shape} and dtype {centroids.dtype}")
-    return sources, size, centroids
+    if not np.isfinite(centroids).all():
+        raise ValueError("the centroids are not finite")
+    return centroids

@@ -291,10 +291,8 @@ def _check_confidence(confidence: str | npt.ArrayLike, image: FloatArray) -> str
 
 
 def _check_texture(texture: bool, weight: float) -> int:
-    if not isinstance(texture, (bool, np.bool_)):
-        raise TypeError(f"texture must be True or False, got {texture!r}")
     scaled = checks.number(weight, "texture_weight", above=0, below=_MOST_TEXTURE_WEIGHT) * IMAGE_WEIGHT
-    return max(round(scaled), 1) if texture else 0
+    return max(round(scaled), 1) if checks.flag(texture, "texture") else 0
 
 
 def _check_seed(seed: int) -> int:
