@@ -219,7 +219,7 @@ def test_other_searches(add_row, one_cpu, name, peer):
     found = Found(*(np.empty((count, CANDIDATES), np.int32) for _ in Found._fields))
 
     def run():
-        for part in queries.parts():
+        for part in searching.slices(len(queries)):
             find(queries[part], Found(found.distances[part], found.patches[part]))
 
     spent = seconds(run)[0]

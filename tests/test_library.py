@@ -11,6 +11,7 @@ from reference import patches as reference
 
 import fastrefocus as fr
 from fastrefocus.synthesis import library as module
+from fastrefocus.synthesis import search
 
 H, W = 14, 17
 RNG = np.random.default_rng(3)
@@ -435,3 +436,32 @@ def test_what_is_refused_before_any_work(arguments, error, message, monkeypatch)
     arguments = {"focused": COLOUR, "psf": PSF} | arguments
     with pytest.raises(error, match=message):
         fr.PatchLibrary(arguments.pop("focused"), arguments.pop("psf"), **arguments)
+
+
+# Search
+
+
+class LastOfTies:
+    """Stands for the index of FAISS, which may keep any of equally near patches: here the last ones."""
+
+    def __init__(self, patches):
+        self._patches = patches.astype(np.int64) - 128
+
+    def search(self, queries, count):
+        distances = np.square(queries.astype(np.int64)[:, np.newaxis] - self._patches).sum(axis=2)
+        last = np.argsort(distances[:, ::-1], axis=1, kind="stable")[:, :count]
+        ids = len(self._patches) - 1 - last
+        return np.take_along_axis(distances, ids, axis=1).astype(np.float32), np.ascontiguousarray(ids)
+
+
+@pytest.mark.parametrize("count", [1, 4, 20])
+def test_brute_force_does_not_depend_on_which_ties_are_kept(count):
+    library = fr.PatchLibrary(COLOUR // 128, PSF, patch_size=3, linearize=False)
+    queries = RNG.permutation(library.blurred)[:40]
+    distances, patches = library.blurred_tree.nearest_colours(queries, count)
+    brute_force = search._FlatSearch(library)
+    brute_force._index = LastOfTies(library.blurred)
+    found = search.Found(np.empty_like(distances), np.empty_like(patches))
+    brute_force(queries, found)
+    np.testing.assert_array_equal(found.distances, distances)
+    np.testing.assert_array_equal(found.patches, patches)

@@ -263,17 +263,18 @@ def assert_assigns(case, *, size=SIZE, causal=False, texture_weight=1024):
 @given(
     seed=st.integers(0, 2**32 - 1),
     patches=st.sampled_from([1, 2, 15, 17, 130, 400]),
-    levels=st.sampled_from([1, 2, 3, 256]),
-    spread=st.sampled_from([1, 3, 100, 10_000]),
-    candidates=st.integers(1, 4),
+    levels=st.sampled_from([2, 3, 256]),
+    spread=st.sampled_from([3, 30, 10_000]),
+    candidates=st.integers(1, 5),
     channels=st.sampled_from([1, 3]),
     masked=st.booleans(),
     causal=st.booleans(),
-    texture_weight=st.sampled_from([1, 1000, 1024, 10**6]),
+    texture_weight=st.sampled_from([1024, 512, 10**6]),
 )
 def test_the_assignment_equals_the_exhaustive_one(
     seed, patches, levels, spread, candidates, channels, masked, causal, texture_weight
 ):
+    """Few levels and a small spread make ties of candidates."""
     rng = np.random.default_rng(seed)
     case = make_assignment(rng, patches=patches, levels=levels, candidates=candidates, channels=channels, masked=masked)
     assert_assigns(case, causal=causal, texture_weight=texture_weight)

@@ -328,6 +328,10 @@ def test_a_map_given_is_the_order():
     expected = sorted(np.flatnonzero(MASK), key=lambda pixel: (-confidence.ravel()[pixel], pixel))
     np.testing.assert_array_equal(result.order, expected)
     assert np.isnan(result.confidence).all()
+    again = fr.synthesize(
+        defocused, fr.PatchLibrary(focused, PSF), confidence=result.neighbourhood_confidence, mask=MASK
+    )
+    np.testing.assert_array_equal(again.order, result.order)
 
 
 @pytest.mark.parametrize("mask", [np.ones((14, 17), bool), MASK], ids=["all", "masked"])
@@ -336,6 +340,13 @@ def test_the_dynamic_order_equals_the_reference(mask):
     means = average_confidence(confidence, mask, 5)
     expected = reference.dynamic_order(confidence, means, mask, 5)
     np.testing.assert_array_equal(_core.dynamic_order(means, confidence, 2, mask), expected)
+
+
+def test_a_map_given_serves_the_dynamic_order():
+    focused, defocused = PHOTOS["texture"]
+    confidence = RNG.random(MASK.shape, np.float32)
+    result = fr.synthesize(defocused, fr.PatchLibrary(focused, PSF), confidence=confidence, mask=MASK, order="dynamic")
+    np.testing.assert_array_equal(result.order, reference.dynamic_order(confidence, confidence, MASK, 5))
 
 
 def test_the_orders():
@@ -426,6 +437,7 @@ def test_progress_is_reported_and_cancels():
         ({"order": "raster"}, ValueError, "order must be one of"),
         ({"confidence": "none"}, ValueError, "confidence must be one of"),
         ({"confidence": np.ones((2, 2))}, ValueError, "confidence must have"),
+        ({"confidence": np.full((14, 17), np.nan)}, ValueError, r"NaN at \(0, 0\)"),
         ({"neighbourhood": "full"}, ValueError, "neighbourhood must be one of"),
         ({"neighbourhood": "causal", "passes": 2}, ValueError, "passes must be 1"),
         ({"texture": "no"}, TypeError, "texture must be True or False"),

@@ -1,13 +1,16 @@
 """The candidates of each pixel, and how probable they are (paper B, sections 2.1, 2.3 and 5.1)."""
 
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
 
 from fastrefocus.arrays import FloatArray
 from fastrefocus.native import _candidates
+from fastrefocus.parallel import thread_imap
+from fastrefocus.progress import Progress
 from fastrefocus.synthesis.library import Colours, Indices, PatchLibrary, pack_colours, unpack_colours
-from fastrefocus.synthesis.search import Found
+from fastrefocus.synthesis.search import Found, slices
 
 #: What a candidate is: a colour of the library, or the mean of a cluster of them.
 CANDIDATE_VALUES = ("colours", "clusters")
@@ -16,8 +19,10 @@ CANDIDATE_VALUES = ("colours", "clusters")
 COLOURS_PER_CLUSTER = 8
 
 _ROUNDS = 10  # of k-means
-_UNIT = 1 << 16  # the weight of the nearest patch
-_STEPS = 64  # of the table of weights, for each time that it falls by e
+
+#: Weights of the cluster's members: falling by e every so many steps, to 0.
+_STEPS = 64
+_WEIGHTS = np.rint(np.append(65536 * np.exp(-np.arange(12 * _STEPS - 1) / _STEPS), 0)).astype(np.int64)
 
 
 class Candidates(NamedTuple):
@@ -44,21 +49,39 @@ def distance_scale(found: Found) -> int:
 
 def confidences(distances: Indices, scale: int) -> FloatArray:
     """Return each pixel's probability of the best candidate, normalised over its candidates (section 2.3)."""
-    beyond = distances - distances[:, :1]
-    best: FloatArray = (1 / np.exp(beyond / -float(scale)).sum(axis=1)).astype(np.float32)
+    best = np.empty(len(distances), np.float32)
+    for part in slices(len(distances)):
+        beyond = distances[part] - distances[part, :1]
+        best[part] = 1 / np.exp(beyond / -float(scale)).sum(axis=1)
     return best
 
 
-def cluster_candidates(library: PatchLibrary, found: Found, count: int, scale: int) -> Candidates:
-    """Cluster the colours found by k-means, weighted by probability (section 5.1).
+def cluster_candidates(
+    library: PatchLibrary, found: Found, count: int, scale: int, *, threads: int | None, progress: Progress
+) -> Candidates:
+    """Cluster the colours found by k-means, weighted by probability (section 5.1)."""
+    parts = list(slices(len(found.patches)))
+    clustered = []
+    with closing(
+        thread_imap(
+            lambda part: _cluster(library, Found(found.distances[part], found.patches[part]), count, scale),
+            parts,
+            threads,
+        )
+    ) as finished:
+        for part, candidates in zip(parts, finished, strict=True):
+            clustered.append(candidates)
+            progress(part.stop)
+    return Candidates(*map(np.concatenate, zip(*clustered, strict=True)))
 
-    A cluster's probability is the sum of its members'; so is its distance. Weights come from a table, so that all is
-    done in integers.
+
+def _cluster(library: PatchLibrary, found: Found, count: int, scale: int) -> Candidates:
+    """Give each cluster the sum of its members' probabilities, and the distance that it stands for.
+
+    Weights are integers, and so are the means.
     """
     beyond = found.distances.astype(np.int64) - found.distances[:, :1]
-    table = np.rint(_UNIT * np.exp(-np.arange(12 * _STEPS) / _STEPS)).astype(np.int64)
-    table[-1] = 0
-    weights = table[np.minimum(_STEPS * beyond // scale, len(table) - 1)]
+    weights = _WEIGHTS[np.minimum(_STEPS * beyond // scale, len(_WEIGHTS) - 1)]
     colours = unpack_colours(library.colours[found.patches], library.channels)
     means, totals, members = _candidates.cluster_colours(colours, weights, min(count, found.patches.shape[1]), _ROUNDS)
 
@@ -66,8 +89,8 @@ def cluster_candidates(library: PatchLibrary, found: Found, count: int, scale: i
     totals = np.take_along_axis(totals, by_weight, axis=1)
     members = np.take_along_axis(members, by_weight, axis=1)
     packed = np.take_along_axis(pack_colours(means), by_weight, axis=1)
-    # Nothing is nearer than the nearest patch alone; clusters of no weight are as far away as the table reaches.
-    most = np.log(totals.sum(axis=1, keepdims=True)) - np.log(np.maximum(totals, 1))
-    distances = found.distances[:, :1] + np.minimum(np.rint(scale * most), 2**30).astype(np.int32)
+    # A probability of 1 is as near as the nearest patch.
+    improbability = np.log(totals.sum(axis=1, keepdims=True)) - np.log(np.maximum(totals, 1))
+    distances = found.distances[:, :1] + np.minimum(np.rint(scale * improbability), 2**30).astype(np.int32)
     patches = np.take_along_axis(found.patches, np.maximum(members, 0), axis=1)
-    return Candidates(np.ascontiguousarray(packed), np.ascontiguousarray(distances), np.ascontiguousarray(patches))
+    return Candidates(packed, distances, patches)

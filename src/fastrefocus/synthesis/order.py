@@ -34,7 +34,7 @@ def assignment_order(
     order : str
         One of `ORDERS`.
     confidence, neighbourhood : ndarray
-        (H, W) float32: each pixel's confidence, and its mean around each pixel.
+        (H, W) float32: each pixel's confidence, NaN where it is not known, and its mean around each pixel.
     mask : ndarray
         (H, W) bool.
     size : int
@@ -45,7 +45,8 @@ def assignment_order(
     if order == "confidence":
         return _core.confidence_order(neighbourhood, mask)
     if order == "dynamic":
-        return _core.dynamic_order(neighbourhood, confidence, size // 2, mask)
+        own = np.where(np.isnan(confidence), neighbourhood, confidence)  # a map given stands for both
+        return _core.dynamic_order(neighbourhood, own, size // 2, mask)
     pixels = np.flatnonzero(mask).astype(np.int32)
     if order == "random":  # RandomState, whose numbers do not change with NumPy's versions
         pixels = np.random.RandomState(seed).permutation(pixels)

@@ -22,7 +22,7 @@ from fastrefocus.synthesis.library import Bytes, Indices, PatchLibrary
 #: The ways to search.
 SEARCHES = ("exact", "faiss-flat", "faiss-ivf", "auto")
 
-_QUERIES_AT_A_TIME = 2048  # a call that cannot be interrupted then takes less than a second
+_PIXELS_AT_A_TIME = 2048  # a call that cannot be interrupted then takes less than a second
 _CENTRE = 128  # subtracted for FAISS: sums of products of such small integers are exact in float32
 _SEED = 1234
 _ADDED_AT_A_TIME = 100_000
@@ -59,13 +59,14 @@ class Queries:
 
     def contrast(self) -> FloatArray:
         """Return the standard deviation of each patch, of values 0..1, (M,) float32."""
-        deviations = [self[part].std(axis=1, dtype=np.float64) for part in self.parts()]
+        deviations = [self[part].std(axis=1, dtype=np.float64) for part in slices(len(self))]
         return (np.concatenate(deviations) / 255).astype(np.float32)
 
-    def parts(self) -> Iterator[slice]:
-        """Give parts small enough to be worked on at a time."""
-        for start in range(0, len(self), _QUERIES_AT_A_TIME):
-            yield slice(start, min(start + _QUERIES_AT_A_TIME, len(self)))
+
+def slices(count: int) -> Iterator[slice]:
+    """Give parts of so many pixels, each small enough to be worked on at a time."""
+    for start in range(0, count, _PIXELS_AT_A_TIME):
+        yield slice(start, min(start + _PIXELS_AT_A_TIME, count))
 
 
 def find_nearest(
@@ -80,7 +81,7 @@ def find_nearest(
     def fill(part: slice) -> None:
         find(queries[part], Found(found.distances[part], found.patches[part]))
 
-    parts = list(queries.parts())
+    parts = list(slices(len(queries)))
     with closing(thread_imap(fill, parts, threads)) as finished:
         for part, _ in zip(parts, finished, strict=True):
             progress(part.stop)

@@ -123,7 +123,7 @@ def synthesize(
     confidence : {"probability", "contrast"} or array_like
         The probability of the best candidate, normalised over all of the pixel's (section 2.3); or the standard
         deviation of the photo around the pixel; averaged over the neighbourhood either way. Or a map (H, W) that
-        takes the place of that average.
+        takes the place of that average, such as the `neighbourhood_confidence` of an earlier result.
     neighbourhood : {"symmetric", "causal"}
         All pixels around the pixel, those not yet assigned with their most probable candidates; or only those
         assigned before it. Pixels outside the mask or the photo never count.
@@ -142,8 +142,8 @@ def synthesize(
     threads : int, optional
         Default: all CPUs. The result is the same for any number.
     callback : callable, optional
-        Called as ``callback(stage, done, total)`` with the stages "search" and "texture", in pixels; returning False
-        cancels.
+        Called as ``callback(stage, done, total)`` with the stages "search", for clusters "clusters", and
+        "texture", in pixels; returning False cancels.
 
     Returns
     -------
@@ -187,7 +187,7 @@ def synthesize(
         candidates=checks.integer(candidates, "candidates", least=1),
         candidate_values=checks.choice(candidate_values, "candidate_values", CANDIDATE_VALUES),
         order=checks.choice(order, "order", ORDERS),
-        confidence=_check_confidence(confidence, image),
+        confidence=_check_confidence(confidence, inside),
         neighbourhood=checks.choice(neighbourhood, "neighbourhood", NEIGHBOURHOODS),
         texture_weight=_check_texture(texture, texture_weight),
         passes=checks.integer(passes, "passes", least=1),
@@ -203,23 +203,9 @@ def synthesize(
 def _synthesize(
     image: FloatArray, library: PatchLibrary, mask: BoolArray, options: _Options, callback: Callback | None
 ) -> SynthesisResult:
-    photo = quantise(image)
-    queries = Queries(photo, np.flatnonzero(mask), library.patch_size)
-    clusters = options.candidate_values == "clusters"
-    found = find_nearest(
-        library,
-        queries,
-        options.candidates * (COLOURS_PER_CLUSTER if clusters else 1),
-        search=options.search,
-        threads=options.threads,
-        progress=Progress(callback, "search", len(queries)),
-    )
-    first = Found(found.distances[:, : options.candidates], found.patches[:, : options.candidates])
-    scale = distance_scale(first)
-    candidates = (
-        cluster_candidates(library, found, options.candidates, scale) if clusters else colour_candidates(library, first)
-    )
-    size = library.patch_size
+    photo, size = quantise(image), library.patch_size
+    queries = Queries(photo, np.flatnonzero(mask), size)
+    candidates, scale = _find_candidates(library, queries, options, callback)
     confidence, neighbourhood = _confidence_maps(options.confidence, queries, candidates, scale, mask, size)
     order = assignment_order(options.order, confidence, neighbourhood, mask, size, options.seed)
     if options.texture_weight:
@@ -240,6 +226,30 @@ def _synthesize(
     source = np.full(mask.shape, -1, np.int32)
     source[mask] = candidates.patches[np.arange(len(order)), chosen]
     return SynthesisResult(_paste(image, picture, mask), confidence, neighbourhood, order, source)
+
+
+def _find_candidates(
+    library: PatchLibrary, queries: Queries, options: _Options, callback: Callback | None
+) -> tuple[Candidates, int]:
+    """Return each pixel's candidates, and 1 / lambda."""
+    clusters = options.candidate_values == "clusters"
+    found = find_nearest(
+        library,
+        queries,
+        options.candidates * (COLOURS_PER_CLUSTER if clusters else 1),
+        search=options.search,
+        threads=options.threads,
+        progress=Progress(callback, "search", len(queries)),
+    )
+    first = Found(found.distances[:, : options.candidates], found.patches[:, : options.candidates])
+    scale = distance_scale(first)
+    if not clusters:
+        return colour_candidates(library, first), scale
+    progress = Progress(callback, "clusters", len(queries))
+    return (
+        cluster_candidates(library, found, options.candidates, scale, threads=options.threads, progress=progress),
+        scale,
+    )
 
 
 def _confidence_maps(
@@ -284,10 +294,14 @@ def _check_mask(mask: npt.ArrayLike | None, image: FloatArray) -> BoolArray:
     return inside
 
 
-def _check_confidence(confidence: str | npt.ArrayLike, image: FloatArray) -> str | FloatArray:
+def _check_confidence(confidence: str | npt.ArrayLike, mask: BoolArray) -> str | FloatArray:
     if isinstance(confidence, str):
         return checks.choice(confidence, "confidence", CONFIDENCES)
-    return as_plane(confidence, "confidence", shape=image.shape[:2])
+    given = as_plane(confidence, "confidence", shape=mask.shape, nan_ok=True)
+    if np.isnan(given[mask]).any():
+        row, column = np.argwhere(np.isnan(given) & mask)[0]
+        raise ValueError(f"confidence must be a number inside the mask, got NaN at ({row}, {column})")
+    return given
 
 
 def _check_texture(texture: bool, weight: float) -> int:
