@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -54,6 +55,21 @@ std::size_t count_distinct(const Colour* colours, std::int32_t count) {
   std::vector<Colour> sorted(colours, colours + count);
   std::sort(sorted.begin(), sorted.end());
   return static_cast<std::size_t>(std::unique(sorted.begin(), sorted.end()) - sorted.begin());
+}
+
+// Otherwise coordinates would bound nothing. NaN is refused as well.
+void check_orthonormal(const Basis& basis, std::int32_t dims) {
+  constexpr double tolerance = 1e-9;
+  for (std::int32_t i = 0; i < basis.count; ++i)
+    for (std::int32_t j = 0; j <= i; ++j) {
+      const double product = std::inner_product(basis.directions + i * dims, basis.directions + (i + 1) * dims,
+                                                basis.directions + j * dims, 0.0);
+      if (!(std::abs(product - (i == j)) < tolerance))
+        throw std::invalid_argument("basis must have orthonormal rows, got a product of " + std::to_string(product) +
+                                    " of rows " + std::to_string(i) + " and " + std::to_string(j));
+    }
+  if (!std::all_of(basis.mean, basis.mean + dims, [](double value) { return value >= 0 && value <= 255; }))
+    throw std::invalid_argument("mean must hold values of 0..255");
 }
 
 // The nearest patches of distinct colours: of each colour the nearest patch, of equally near ones the first.
@@ -124,6 +140,7 @@ PatchTree::PatchTree(const Patches& patches, const Basis& basis)
   if (basis.count > kMostDirections)
     throw std::invalid_argument("basis must have at most " + std::to_string(kMostDirections) + " directions, got " +
                                 std::to_string(basis.count));
+  check_orthonormal(basis, dims_);
   for (std::int32_t i = 0; i < basis.count; ++i)
     for (std::int32_t place = 0; place < dims_; ++place)
       basis_[static_cast<std::size_t>(place * kMostDirections + i)] = basis.directions[i * dims_ + place];

@@ -308,8 +308,8 @@ std::vector<Pixel> dynamic_order(const ConfidenceMap& means, const float* confid
   std::vector<std::int32_t> neighbours(priority.size());  // of the mask, the pixel itself included
   for_each_pixel(means, [&](Pixel pixel, float mean) {
     priority[as_index(pixel)] = mean;
-    if (std::isnan(confidence[pixel]))
-      throw std::invalid_argument("confidence must not be NaN inside the mask, got NaN at raster index " +
+    if (!std::isfinite(mean) || !std::isfinite(confidence[pixel]))
+      throw std::invalid_argument("means and confidence must be finite inside the mask, but one is not at raster index " +
                                   std::to_string(pixel));
     for_each_window_row(grid, pixel, [&](std::size_t first, std::size_t last) {
       for (std::size_t i = first; i < last; ++i) ++neighbours[i];

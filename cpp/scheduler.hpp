@@ -136,6 +136,7 @@ class DynamicOrder {
 // The serial order where a pixel counts as certain once it is assigned: of the pixels that wait, first the one
 // whose window's mean confidence is highest, ties by raster index. `means` holds the means to start with, `confidence`,
 // of the same shape, what each pixel adds to them: when it is assigned, each mean gains its share of 1 - confidence.
+// All are finite.
 std::vector<Pixel> dynamic_order(const ConfidenceMap& means, const float* confidence, std::int64_t radius);
 
 }  // namespace fastrefocus

@@ -259,7 +259,7 @@ def assert_assigns(case, *, size=SIZE, causal=False, texture_weight=1024):
     np.testing.assert_array_equal(assignment.picture, picture)
 
 
-@settings(max_examples=250)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 2**32 - 1),
     patches=st.sampled_from([1, 2, 15, 17, 130, 400]),
@@ -276,7 +276,9 @@ def test_the_assignment_equals_the_exhaustive_one(
 ):
     """Few levels and a small spread make ties of candidates."""
     rng = np.random.default_rng(seed)
-    case = make_assignment(rng, patches=patches, levels=levels, candidates=candidates, channels=channels, masked=masked)
+    case = make_assignment(
+        rng, patches=patches, levels=levels, spread=spread, candidates=candidates, channels=channels, masked=masked
+    )
     assert_assigns(case, causal=causal, texture_weight=texture_weight)
 
 
@@ -414,7 +416,7 @@ ONES = np.ones((4, 5), np.float32)
         ((ONES[0], ONES[0], 1), ValueError, r"must have shape \(H, W\)"),
         ((ONES[:0], ONES[:0], 1), ValueError, r"must have shape \(H, W\)"),
         ((ONES * np.nan, ONES, 1), ValueError, "must not be NaN"),
-        ((ONES, ONES * np.nan, 1), ValueError, "confidence must not be NaN"),
+        ((ONES, ONES * np.nan, 1), ValueError, "must be finite inside the mask"),
         ((ONES, ONES, -1), ValueError, "radius must be >= 0, got -1"),
         ((ONES, ONES, 1.5), TypeError, "incompatible function arguments"),
         ((ONES, ONES, 1, ONES), TypeError, "mask must have dtype bool, got float32"),
@@ -429,3 +431,15 @@ def test_dynamic_orders_that_are_refused(arguments, error, message):
 def test_dynamic_orders_of_extremes():
     np.testing.assert_array_equal(dynamic_order(ONES, ONES, 10**18), np.arange(20))
     assert dynamic_order(ONES, ONES, 1, np.zeros((4, 5), bool)).shape == (0,)
+
+
+@pytest.mark.parametrize("basis", [np.ones((1, 4)), np.full((1, 4), np.nan), np.eye(4)[[0, 0]], np.zeros((1, 4))])
+def test_a_basis_that_is_not_orthonormal_is_refused(basis):
+    with pytest.raises(ValueError, match="basis must have orthonormal rows"):
+        PatchTree(np.zeros((3, 4), np.uint8), np.zeros(3, np.uint32), basis, np.zeros(4))
+
+
+@pytest.mark.parametrize("mean", [-1, 256, np.nan])
+def test_a_mean_out_of_range_is_refused(mean):
+    with pytest.raises(ValueError, match=r"mean must hold values of 0\.\.255"):
+        PatchTree(np.zeros((3, 4), np.uint8), np.zeros(3, np.uint32), np.eye(4), np.full(4, float(mean)))

@@ -14,8 +14,10 @@ from reference import synthesis as reference
 
 import fastrefocus as fr
 from fastrefocus.native import _core
+from fastrefocus.synthesis.candidates import distance_scale
 from fastrefocus.synthesis.library import quantise
 from fastrefocus.synthesis.order import as_priorities, assignment_order, average_confidence
+from fastrefocus.synthesis.search import Found
 
 PSF = fr.disk_psf(3)
 RNG = np.random.default_rng(7)
@@ -275,7 +277,7 @@ def _expected_clusters(photo, library, mask, count):
         candidates[pixel] = [
             (
                 means[k],
-                own[0][0] + int(min(np.rint(scale * (np.log(sum(totals)) - np.log(max(totals[k], 1)))), 2**30)),
+                own[0][0] + int(np.rint(scale * (np.log(sum(totals)) - np.log(max(totals[k], 1))))),
                 own[max(members[k], 0)][1],
             )
             for k in by_weight
@@ -302,6 +304,19 @@ def test_the_confidence_is_the_best_candidates_share():
     np.testing.assert_allclose(result.confidence[MASK], expected, rtol=1e-5)
     assert np.isnan(result.confidence[~MASK]).all()
     assert np.isnan(result.neighbourhood_confidence[~MASK]).all()
+
+
+def test_the_scale_is_the_lower_median_spread():
+    distances = np.array([[3, 4, 7], [0, 0, 0], [5, 5, 25], [1, 6, 12]], np.int32)
+    assert distance_scale(Found(distances, distances)) == 4
+    assert distance_scale(Found(distances[1:2], distances)) == 1  # never 0
+
+
+def test_flat_areas_are_not_too_much_for_brute_force():
+    flat = np.full((60, 70, 3), 200, np.uint8)
+    library = fr.PatchLibrary(flat, fr.disk_psf(3))
+    result = fr.synthesize(flat, library, search="faiss-flat")
+    assert (result.source == 0).all()
 
 
 def test_the_neighbourhoods_confidence_is_the_mean_inside_the_mask():

@@ -91,6 +91,7 @@ def _cluster(library: PatchLibrary, found: Found, count: int, scale: int) -> Can
     packed = np.take_along_axis(pack_colours(means), by_weight, axis=1)
     # A probability of 1 is as near as the nearest patch.
     improbability = np.log(totals.sum(axis=1, keepdims=True)) - np.log(np.maximum(totals, 1))
-    distances = found.distances[:, :1] + np.minimum(np.rint(scale * improbability), 2**30).astype(np.int32)
+    beyond = np.rint(scale * improbability).astype(np.int64)
+    distances = np.minimum(found.distances[:, :1] + beyond, np.iinfo(np.int32).max).astype(np.int32)
     patches = np.take_along_axis(found.patches, np.maximum(members, 0), axis=1)
     return Candidates(packed, distances, patches)

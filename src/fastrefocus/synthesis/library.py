@@ -31,7 +31,7 @@ _VERSION = 1
 _MOST_VALUES = 30_000  # a patch; squared distances then fit into 31 bits
 _MOST_PATCHES = 2**31 - 1
 _DIRECTIONS = 15
-_PATCHES_FOR_DIRECTIONS = 20_000
+_VALUES_FOR_DIRECTIONS = 3_000_000
 
 
 class _Source(NamedTuple):
@@ -173,6 +173,10 @@ class PatchLibrary:
             below[own] = index[row[own] + 2, column[own]]
         return above, below
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the trees out: they are built again when they are needed."""
+        return {name: self.__dict__[name] for name in ("_sources", "patch_size", "positions", "centroids")}
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the library to a file, which is replaced as a whole if it exists.
 
@@ -198,7 +202,10 @@ class PatchLibrary:
             arrays["centroids"] = self.centroids
         data = io.BytesIO()
         np.savez_compressed(data, allow_pickle=False, **arrays)
-        replace_file(Path(os.path.realpath(path)), data.getvalue())
+        target = Path(os.path.realpath(path))
+        if not target.parent.is_dir():
+            raise FileNotFoundError(f"{path} cannot be written: there is no folder {target.parent}")
+        replace_file(target, data.getvalue())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "PatchLibrary":
@@ -290,10 +297,10 @@ def _find_positions(masks: list[BoolArray], patch_size: int) -> Indices:
 
 def _check_patch_size(patch_size: int, shapes: Sequence[tuple[int, ...]], channels: int) -> int:
     size = checks.integer(patch_size, "patch_size", least=1)
-    if size % 2 == 0 or size * size * channels > _MOST_VALUES:
-        raise ValueError(
-            f"patch_size must be odd (a patch has a centre pixel) and at most {_MOST_VALUES} values, got {patch_size}"
-        )
+    if size % 2 == 0:
+        raise ValueError(f"patch_size must be odd (a patch has a centre pixel), got {patch_size}")
+    if size * size * channels > _MOST_VALUES:
+        raise ValueError(f"patch_size must leave a patch at most {_MOST_VALUES} values, got {patch_size}")
     for shape in shapes:
         if min(shape[:2]) < size:
             raise ValueError(f"focused of shape {shape} is smaller than a patch of {size} x {size} pixels")
@@ -311,12 +318,22 @@ def _blur(photo: FloatArray, psf: FloatArray, linearize: bool) -> FloatArray:
 
 
 def _plant(patches: Bytes, colours: Colours) -> PatchTree:
-    """Build a tree over the first principal components of the patches."""
-    sample = patches[:: max(1, len(patches) // _PATCHES_FOR_DIRECTIONS)].astype(np.float64)
+    """Build a tree over the first principal components of the patches, or nearly so: any directions give the same."""
+    step = -(-len(patches) * patches.shape[1] // _VALUES_FOR_DIRECTIONS)
+    sample = patches[:: max(step, 1)].astype(np.float64)
     mean = sample.mean(axis=0)
-    sample -= mean
-    _, directions = np.linalg.eigh(sample.T @ sample)
-    return PatchTree(patches, colours, np.ascontiguousarray(directions[:, : -_DIRECTIONS - 1 : -1].T), mean)
+    return PatchTree(patches, colours, _principal_directions(sample - mean, _DIRECTIONS), mean)
+
+
+def _principal_directions(rows: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
+    """Return orthonormal rows, nearly the first principal components (subspace iteration, Halko et al. 2011)."""
+    dims = rows.shape[1]
+    span = np.linalg.qr(np.random.RandomState(0).standard_normal((dims, min(count + 10, dims))))[0]
+    for _ in range(4):
+        span = np.linalg.qr(rows.T @ (rows @ span))[0]
+    reduced = rows @ span
+    _, rotation = np.linalg.eigh(reduced.T @ reduced)
+    return np.ascontiguousarray((span @ rotation[:, : -count - 1 : -1]).T)
 
 
 def _parse(data: bytes) -> tuple[list[_Source], int, Indices, FloatArray | None]:

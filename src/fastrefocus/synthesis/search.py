@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from fastrefocus.arrays import FloatArray
+from fastrefocus.arrays import BoolArray, FloatArray
 from fastrefocus.native import _candidates
 from fastrefocus.parallel import thread_imap
 from fastrefocus.progress import Progress
@@ -22,12 +22,12 @@ from fastrefocus.synthesis.library import Bytes, Indices, PatchLibrary
 #: The ways to search.
 SEARCHES = ("exact", "faiss-flat", "faiss-ivf", "auto")
 
-_PIXELS_AT_A_TIME = 2048  # a call that cannot be interrupted then takes less than a second
+_PIXELS_AT_A_TIME = 512  # a call, which cannot be interrupted, then takes a fraction of a second
 _CENTRE = 128  # subtracted for FAISS: sums of products of such small integers are exact in float32
 _SEED = 1234
 _ADDED_AT_A_TIME = 100_000
 _PROBES = 4  # cells that are searched; fewer lose more than 0.1 dB on some photos
-_MOST_NEIGHBOURS = 8  # for each colour wanted, from the approximate search
+_NEIGHBOURS_PER_COLOUR = (2, 8)  # that FAISS is asked for, and again where these did not do
 
 #: Trained and filled indexes of libraries, which take seconds to make.
 _indexes: "WeakKeyDictionary[PatchLibrary, Any]" = WeakKeyDictionary()
@@ -104,24 +104,49 @@ class _TreeSearch:
 
 
 class _FaissSearch:
-    """A search by FAISS for near patches, measured again in integers."""
+    """A search by FAISS for near patches, measured again in integers.
+
+    Where even many neighbours have too few colours, or leave open what else is as near, the tree is asked.
+    """
 
     def __init__(self, library: PatchLibrary, index: Any) -> None:  # noqa: ANN401
         self._index = index
         self._patches = library.blurred
         self._colours = library.colours
+        self._tree = _TreeSearch(library)
 
-    def _nearest_colours(self, queries: Bytes, neighbours: int, wanted: int) -> tuple[Found, Indices, Indices]:
-        """Of so many neighbours the first of each colour; how many there are; how far away the last neighbour is."""
+    def __call__(self, queries: Bytes, out: Found) -> None:
+        rest = np.arange(len(queries))
+        for factor in _NEIGHBOURS_PER_COLOUR:
+            neighbours = min(factor * out.patches.shape[1], len(self._patches))
+            near, complete = self._nearest_colours(queries[rest], neighbours, out.patches.shape[1])
+            self._copy(near, complete, rest, out)
+            rest = rest[~complete]
+            if not len(rest):
+                return
+        exact = Found(*(np.empty((len(rest), array.shape[1]), np.int32) for array in out))
+        self._tree(queries[rest], exact)
+        self._copy(exact, np.ones(len(rest), np.bool_), rest, out)
+
+    def _nearest_colours(self, queries: Bytes, neighbours: int, wanted: int) -> tuple[Found, BoolArray]:
+        """Of so many neighbours the first of each colour, and whether they will do."""
         with _one_faiss_thread():
             ids = self._index.search(queries.astype(np.float32) - np.float32(_CENTRE), neighbours)[1]
         distances = _candidates.rescore(self._patches, queries, ids)
         by_distance = np.lexsort((ids, distances), axis=1)
         ids = np.ascontiguousarray(np.take_along_axis(ids, by_distance, axis=1))
         distances = np.ascontiguousarray(np.take_along_axis(distances, by_distance, axis=1))
-        near = Found(np.empty((len(ids), wanted), np.int32), np.empty((len(ids), wanted), np.int32))
+        near = Found(*(np.empty((len(ids), wanted), np.int32) for _ in Found._fields))
         counts = _candidates.distinct_colours(distances, ids, self._colours, near.distances, near.patches)
-        return near, counts, distances[:, -1]
+        return near, self._will_do(near, distances[:, -1]) & (counts == wanted)
+
+    def _will_do(self, near: Found, farthest: Indices) -> BoolArray:
+        return np.ones(len(farthest), np.bool_)
+
+    @staticmethod
+    def _copy(near: Found, complete: BoolArray, rows: npt.NDArray[np.intp], out: Found) -> None:
+        for whole, part in zip(out, near, strict=True):
+            whole[rows[complete]] = part[complete]
 
 
 class _FlatSearch(_FaissSearch):
@@ -130,24 +155,17 @@ class _FlatSearch(_FaissSearch):
     def __init__(self, library: PatchLibrary) -> None:
         import faiss
 
-        index = faiss.IndexFlatL2(library.blurred.shape[1])
-        index.add(library.blurred.astype(np.float32) - np.float32(_CENTRE))
+        patches = library.blurred
+        index = faiss.IndexFlatL2(patches.shape[1])
+        index.add(patches.astype(np.float32) - np.float32(_CENTRE))
         super().__init__(library, index)
-
-    def __call__(self, queries: Bytes, out: Found) -> None:
-        wanted, count, dims = out.patches.shape[1], *self._patches.shape
         # Rounding of float32 distances, which are up to 4 * 128^2 a value; none in up to 256 values.
-        slack = 0 if dims <= 256 else math.ceil(dims * dims * 2 * _CENTRE**2 / 2**22)
-        rest, neighbours = np.arange(len(queries)), 2 * wanted
-        while len(rest):
-            neighbours = min(neighbours, count)
-            near, counts, farthest = self._nearest_colours(queries[rest], neighbours, wanted)
-            # Of patches as far away as the last one found, some may be missing.
-            complete = (counts == wanted) & (near.distances[:, -1] + slack < farthest) | (neighbours == count)
-            for whole, part in zip(out, near, strict=True):
-                whole[rest[complete]] = part[complete]
-            rest = rest[~complete]
-            neighbours *= 2
+        dims = patches.shape[1]
+        self._slack = 0 if dims <= 256 else math.ceil(dims * dims * 2 * _CENTRE**2 / 2**22)
+
+    def _will_do(self, near: Found, farthest: Indices) -> BoolArray:
+        """Of patches as far away as the last one found, some may be missing."""
+        return near.distances[:, -1] + self._slack < farthest
 
 
 class _CellSearch(_FaissSearch):
@@ -157,23 +175,6 @@ class _CellSearch(_FaissSearch):
         if library not in _indexes:
             _indexes[library] = _train(library)
         super().__init__(library, _indexes[library])
-        self._exact = _TreeSearch(library)
-
-    def __call__(self, queries: Bytes, out: Found) -> None:
-        wanted = out.patches.shape[1]
-        rest = np.arange(len(queries))
-        for factor in (2, _MOST_NEIGHBOURS):
-            near, counts, _ = self._nearest_colours(queries[rest], factor * wanted, wanted)
-            for whole, part in zip(out, near, strict=True):
-                whole[rest[counts == wanted]] = part[counts == wanted]
-            rest = rest[counts < wanted]
-            if not len(rest):
-                return
-        # Too few colours in these cells.
-        exact = Found(*(np.empty((len(rest), wanted), np.int32) for _ in out))
-        self._exact(queries[rest], exact)
-        for whole, part in zip(out, exact, strict=True):
-            whole[rest] = part
 
 
 def _train(library: PatchLibrary) -> Any:  # noqa: ANN401
