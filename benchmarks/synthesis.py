@@ -143,13 +143,7 @@ def finish(library, defocused, found):
 
 
 class Peer(searching._FaissSearch):
-    """Another library's neighbours in the place of FAISS's: the first colours among 40."""
-
-    def __init__(self, library, index):
-        super().__init__(library, index)
-        self._exact = searching._TreeSearch(library)
-
-    __call__ = searching._CellSearch.__call__
+    """Another library's neighbours in the place of FAISS's."""
 
 
 class KDTree:
@@ -208,7 +202,7 @@ def test_other_searches(add_row, one_cpu, name, peer):
         library, queries, CANDIDATES, search="exact", threads=1, progress=Progress(None, "", 1)
     )
     if peer in SEARCHES:
-        build, find = seconds(lambda: searching._SEARCHES[SEARCHES[peer]](library))
+        build, find = seconds(lambda: searching.SEARCHES[SEARCHES[peer]](library))
         if peer == "exact tree":
             del library.blurred_tree
             build = seconds(lambda: library.blurred_tree)[0]
@@ -235,10 +229,11 @@ def test_other_searches(add_row, one_cpu, name, peer):
     add_row(f"candidates, {name}", peer, cells)
 
 
-def test_approximate_search_on_real_photos(add_row):
+def test_approximate_search_on_real_photos(add_row, monkeypatch):
     """What the picture loses by FAISS IVF, inside the object's mask."""
     if not (SHARED / "data").is_dir():
         pytest.skip("real photos are not here: ../shared/data is absent")
+    monkeypatch.syspath_prepend(Path(__file__).parent)
     from paper_b_scenes import OUTLINES, load
 
     losses = []
@@ -303,7 +298,7 @@ def measure(count, search, queried=2000):
     )
     queries = Queries(photo, (pixels[:, np.newaxis] * 40 + np.arange(40)).ravel(), 5)[:]
     out = Found(*(np.empty((len(queries), CANDIDATES), np.int32) for _ in Found._fields))
-    build, find = seconds(lambda: searching._SEARCHES[search](library))
+    build, find = seconds(lambda: searching.SEARCHES[search](library))
     spent = seconds(lambda: find(queries, out))[0]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     same = 1.0

@@ -96,6 +96,9 @@ class PatchTree {
   void find_together(const std::vector<Search*>& searches) const;
 
  private:
+  template <class Search>
+  void find_below(std::int32_t child, const std::vector<Search*>& searches) const;
+
   struct Item;
   struct Node {
     Boxes boxes;
@@ -137,9 +140,9 @@ void PatchTree::guess(Search& search, std::int32_t patch) const {
 
 template <class Search>
 bool PatchTree::find(Search& search) const {
-  // Beyond about this many, fetching blocks again for every search costs more than going through all nodes.
-  const std::int32_t most_blocks = 128 + block_count() / 64;
-  std::int32_t blocks = 0;
+  // Beyond this many, near ones first no longer pays for fetching blocks again for every search.
+  constexpr int most_blocks = 32;
+  int blocks = 0;
   std::vector<Aim::Step>& stack = search.stack;
   stack.assign(1, {0, root_});
   while (!stack.empty()) {
@@ -170,16 +173,26 @@ bool PatchTree::find(Search& search) const {
 
 template <class Search>
 void PatchTree::find_together(const std::vector<Search*>& searches) const {
-  if (searches.empty()) return;
-  for (std::size_t index = 0; index < nodes_.size(); ++index) {
-    const Node& node = nodes_[index];
-    if (std::none_of(node.children, node.children + kChildren, [](std::int32_t child) { return child < 0; })) continue;
-    for (Search* search : searches) {
-      std::int32_t bound[kChildren];
-      bounds(index, *search, bound);
-      for (int i = 0; i < kChildren && node.children[i] != kNoChild; ++i)
-        if (node.children[i] < 0 && bound[i] <= reach(*search, search->limit())) scan(~node.children[i], *search);
-    }
+  if (!searches.empty()) find_below(root_, searches);
+}
+
+template <class Search>
+void PatchTree::find_below(std::int32_t child, const std::vector<Search*>& searches) const {
+  if (child < 0) {
+    for (Search* search : searches) scan(~child, *search);
+    return;
+  }
+  const auto index = static_cast<std::size_t>(child);
+  const Node& node = nodes_[index];
+  std::vector<std::int32_t> bound(searches.size() * kChildren);
+  for (std::size_t i = 0; i < searches.size(); ++i) bounds(index, *searches[i], &bound[i * kChildren]);
+  std::vector<Search*> near;
+  near.reserve(searches.size());
+  for (std::size_t k = 0; k < kChildren && node.children[k] != kNoChild; ++k) {
+    near.clear();
+    for (std::size_t i = 0; i < searches.size(); ++i)
+      if (bound[i * kChildren + k] <= reach(*searches[i], searches[i]->limit())) near.push_back(searches[i]);
+    if (!near.empty()) find_below(node.children[k], near);
   }
 }
 
@@ -189,10 +202,12 @@ void PatchTree::scan(std::int32_t block, Search& search) const {
   const BlockDistances kernel = search.query.whole() ? kernels_.whole_block : kernels_.partial_block;
   std::int32_t distances[kLanes];
   const Block values{values_.data() + first * places_, offsets_.data() + first};
+  const std::int32_t* patches = patches_.data() + first;
+  const Colour* colours = colours_.data() + first;
   std::uint32_t lanes = kernel(values, search.query, search.limit(), distances);
   for (std::size_t lane = 0; lanes != 0; ++lane, lanes >>= 1)
-    if (lanes & 1 && distances[lane] <= search.limit() && patches_[first + lane] >= 0)
-      search.offer(Neighbour{distances[lane], patches_[first + lane], colours_[first + lane]});
+    if (lanes & 1 && distances[lane] <= search.limit() && patches[lane] >= 0)
+      search.offer(Neighbour{distances[lane], patches[lane], colours[lane]});
 }
 
 }  // namespace fastrefocus

@@ -19,9 +19,6 @@ from fastrefocus.parallel import thread_imap
 from fastrefocus.progress import Progress
 from fastrefocus.synthesis.library import Bytes, Indices, PatchLibrary
 
-#: The ways to search.
-SEARCHES = ("exact", "faiss-flat", "faiss-ivf", "auto")
-
 _PIXELS_AT_A_TIME = 512  # a call, which cannot be interrupted, then takes a fraction of a second
 _CENTRE = 128  # subtracted for FAISS: sums of products of such small integers are exact in float32
 _SEED = 1234
@@ -74,7 +71,7 @@ def find_nearest(
 ) -> Found:
     """Find each query's `count` nearest patches of distinct colours, or of all colours that the library has."""
     tree = library.blurred_tree
-    find = _SEARCHES[_resolve(search, library)](library)
+    find = SEARCHES[search](library)
     shape = len(queries), min(count, tree.colour_count)
     found = Found(np.empty(shape, np.int32), np.empty(shape, np.int32))
 
@@ -86,11 +83,6 @@ def find_nearest(
         for part, _ in zip(parts, finished, strict=True):
             progress(part.stop)
     return found
-
-
-def _resolve(search: str, library: PatchLibrary) -> str:
-    """Return what "auto" stands for: see docs/benchmarks.md."""
-    return search if search != "auto" else "exact"
 
 
 class _TreeSearch:
@@ -199,10 +191,12 @@ def _train(library: PatchLibrary) -> Any:  # noqa: ANN401
     return index
 
 
-_SEARCHES: dict[str, Callable[[PatchLibrary], Callable[[Bytes, Found], None]]] = {
+#: The ways to search.
+SEARCHES: dict[str, Callable[[PatchLibrary], Callable[[Bytes, Found], None]]] = {
     "exact": _TreeSearch,
     "faiss-flat": _FlatSearch,
     "faiss-ivf": _CellSearch,
+    "auto": _TreeSearch,  # the fastest at every size that was measured: docs/benchmarks.md
 }
 
 
