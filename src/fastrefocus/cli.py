@@ -332,6 +332,29 @@ def _parser() -> argparse.ArgumentParser:
     verb = _add_verb(
         verbs, "synthesize", _synthesize, "rebuild a misfocused photo from patches of focused ones (paper B)"
     )
+    _add_synthesis_options(verb)
+    return parser
+
+
+def _add_verb(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: Verb, summary: str
+) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    verb.set_defaults(run=run, bit_depth=8)  # the bits a sample that OUT must be able to keep
+    verb.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="IN",
+        help="PNG, JPEG or TIFF; sample:NAME takes a photo that comes with scikit-image",
+    )
+    verb.add_argument("output", metavar="OUT", help="a file, or a folder for several inputs")
+    verb.add_argument("--force", action="store_true", help="overwrite existing files")
+    verb.add_argument("--json", action="store_true", help="print what was done, with seconds, one line a photo")
+    verb.add_argument("--threads", type=_threads, metavar="N", help="default: all CPUs")
+    return verb
+
+
+def _add_synthesis_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--focused", nargs="+", required=True, metavar="F", help="focused photos of the same scene")
     verb.add_argument("--mask", metavar="M", help="a picture, white where the photo is rebuilt (default: everywhere)")
     verb.add_argument(
@@ -378,25 +401,6 @@ def _parser() -> argparse.ArgumentParser:
         default="exact",
         help="how the library is searched (default: exact)",
     )
-    return parser
-
-
-def _add_verb(
-    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: Verb, summary: str
-) -> argparse.ArgumentParser:
-    verb = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-    verb.set_defaults(run=run, bit_depth=8)  # the bits a sample that OUT must be able to keep
-    verb.add_argument(
-        "inputs",
-        nargs="+",
-        metavar="IN",
-        help="PNG, JPEG or TIFF; sample:NAME takes a photo that comes with scikit-image",
-    )
-    verb.add_argument("output", metavar="OUT", help="a file, or a folder for several inputs")
-    verb.add_argument("--force", action="store_true", help="overwrite existing files")
-    verb.add_argument("--json", action="store_true", help="print what was done, with seconds, one line a photo")
-    verb.add_argument("--threads", type=_threads, metavar="N", help="default: all CPUs")
-    return verb
 
 
 def _add_depth_options(verb: argparse.ArgumentParser) -> None:

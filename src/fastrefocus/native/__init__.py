@@ -1,1 +1,1 @@
-"""Hot loops without policy: C++ (`_core`), Cython (`_patches`) and Numba (`proximal`)."""
+"""Hot loops without policy: C++ (`_core`), Cython (`_patches`, `_candidates`) and Numba (`proximal`)."""

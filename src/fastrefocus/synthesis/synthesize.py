@@ -137,8 +137,8 @@ def synthesize(
         0 .. 2**32 - 1, for ``order="random"``.
     search : {"exact", "faiss-flat", "faiss-ivf", "auto"}
         How the library is searched for candidates: by a tree, exactly; by FAISS and brute force, with the same
-        result; by FAISS in a few cells of the library, approximately; or by whichever is the fastest that loses
-        nothing to speak of at the library's size. The second constraint is always searched exactly.
+        result; by FAISS in a few cells of the library, approximately; or by the fastest of them at the library's
+        size, which from 10,000 to 4 million patches is the tree. The second constraint is always searched exactly.
     threads : int, optional
         Default: all CPUs. The result is the same for any number.
     callback : callable, optional
