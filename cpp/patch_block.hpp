@@ -51,11 +51,11 @@ using BlockDistances = std::uint32_t (*)(const Block& block, const Query& query,
 // A node has up to this many children.
 constexpr int kChildren = 8;
 
-// Boxes of the children in the coordinates of the tree, side by side, two coordinates at a time.
+// Boxes of the children in the coordinates of the tree, two coordinates at a time: low[pair][2 child + i].
 constexpr int kCoordinates = 16;
 struct Boxes {
-  std::int16_t low[kCoordinates / 2][kChildren][2];
-  std::int16_t high[kCoordinates / 2][kChildren][2];
+  std::int16_t low[kCoordinates / 2][2 * kChildren];
+  std::int16_t high[kCoordinates / 2][2 * kChildren];
 };
 
 // Squared distance of a point to each box. No coordinate may differ by 2^15 or more, no distance reach 2^31.

@@ -251,8 +251,8 @@ void PatchTree::set_boxes(std::size_t node, int child, const Item* first, const 
   for (int k = 0; k < kCoordinates; ++k) {
     const auto [low, high] =
         std::minmax_element(first, last, [k](const Item& a, const Item& b) { return a.point[k] < b.point[k]; });
-    boxes.low[k / 2][child][k % 2] = static_cast<std::int16_t>(std::floor(low->point[k] - kMargin));
-    boxes.high[k / 2][child][k % 2] = static_cast<std::int16_t>(std::ceil(high->point[k] + kMargin));
+    boxes.low[k / 2][2 * child + k % 2] = static_cast<std::int16_t>(std::floor(low->point[k] - kMargin));
+    boxes.high[k / 2][2 * child + k % 2] = static_cast<std::int16_t>(std::ceil(high->point[k] + kMargin));
   }
   const std::size_t start = node * places_ * kChildren + 2 * static_cast<std::size_t>(child);
   for (const Item* item = first; item != last; ++item) {
