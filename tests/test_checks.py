@@ -61,3 +61,14 @@ def test_what_is_no_sequence_of_numbers_is_refused(values, error, message):
 def test_a_choice_lists_what_is_accepted(value):
     with pytest.raises(ValueError, match=re.escape("side must be one of 'far', 'near', got ")):
         checks.choice(value, "side", ("far", "near"))
+
+
+@pytest.mark.parametrize("value", [True, False, np.True_, np.False_])
+def test_flag_accepts_booleans(value):
+    assert checks.flag(value, "x") is bool(value)
+
+
+@pytest.mark.parametrize("value", ["no", 0, 1, None, [True]])
+def test_flag_refuses_the_rest(value):
+    with pytest.raises(TypeError, match="x must be True or False, got"):
+        checks.flag(value, "x")
