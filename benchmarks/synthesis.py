@@ -209,7 +209,7 @@ def test_other_searches(add_row, one_cpu, name, peer):
     else:
         rows = library.blurred.astype(np.float32) - np.float32(128)
         build, index = seconds(lambda: PEERS[peer](rows))
-        find = Peer(library, index)
+        find = Peer(library, library.blurred, index)
     found = Found(*(np.empty((count, CANDIDATES), np.int32) for _ in Found._fields))
 
     def run():

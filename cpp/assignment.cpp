@@ -91,8 +91,9 @@ class TextureSearch : public Aim {
         if (y == row && x == column) continue;
         const bool counts = y >= 0 && y < task_.height && x >= 0 && x < task_.width && known(y * task_.width + x);
         whole = whole && counts;
+        const std::ptrdiff_t start = (std::ptrdiff_t{y} * task_.width + x) * task_.channels;
         for (std::int32_t i = 0; i < task_.channels; ++i, ++place) {
-          values_[place] = counts ? task_.picture[(std::ptrdiff_t{y} * task_.width + x) * task_.channels + i] : std::uint8_t{0};
+          values_[place] = counts ? task_.picture[start + i] : std::uint8_t{0};
           known_[place] = counts ? std::int16_t{-1} : std::int16_t{0};
         }
       }
@@ -137,7 +138,8 @@ void check(const AssignmentTask& task, const ConfidenceScheduler& scheduler) {
     throw std::invalid_argument("scheduler must have the slots' shape");
   // Neighbours share their guesses, so that a window of one pixel is too small.
   const std::int32_t radius = std::min(std::max(task.patch_size / 2, 1), std::max(task.height, task.width) - 1);
-  if (scheduler.radius() < radius) throw std::invalid_argument("scheduler must have a radius of at least " + std::to_string(radius));
+  if (scheduler.radius() < radius)
+    throw std::invalid_argument("scheduler must have a radius of at least " + std::to_string(radius));
   for (Pixel pixel = 0; pixel < task.height * task.width; ++pixel)
     if (scheduler.schedules(pixel) && task.slots[pixel] < 0)
       throw std::invalid_argument("scheduler must schedule pixels with slots alone");

@@ -15,7 +15,8 @@
 
 namespace fastrefocus {
 
-// All borrowed. A slot is a pixel of the mask, in raster order. Neighbours outside the mask or the picture do not count.
+// All borrowed. A slot is a pixel of the mask, in raster order. Neighbours outside the mask or the picture do not
+// count.
 struct AssignmentTask {
   const PatchTree* contexts;  // the library's patches without their centres
   // Of each patch the ones whose centres lie one row further up and down; -1: none. They only save time.

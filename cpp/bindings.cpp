@@ -233,7 +233,8 @@ class TextureAssignment {
     below_ = shaped<std::int32_t>(below, "below", {tree.count()});
     if (channels != 1 && channels != 3)
       throw py::value_error("picture must have 1 or 3 channels, got " + std::to_string(channels));
-    if (patch_size < 1 || patch_size > kMostDims || patch_size % 2 == 0 || channels * (patch_size * patch_size - 1) != tree.dims())
+    if (patch_size < 1 || patch_size > kMostDims || patch_size % 2 == 0 ||
+        channels * (patch_size * patch_size - 1) != tree.dims())
       throw py::value_error("patch_size must fit contexts of " + std::to_string(tree.dims()) + " values, got " +
                             std::to_string(patch_size));
     if (image_weight < 0 || texture_weight < 1 || std::max(image_weight, texture_weight) > kLargestWeight)
@@ -499,8 +500,8 @@ patches : ndarray
 colours : ndarray
     (N,) uint32, below 2**24: the colour of each patch's centre, red + 256 green + 65536 blue, or its grey value.
 basis : ndarray
-    (K, D) float64, K <= 15: orthonormal rows, to 1e-9. The better they tell patches apart, as the first principal components
-    do, the faster the search; what it finds does not depend on them.
+    (K, D) float64, K <= 15: orthonormal rows, to 1e-9. The better they tell patches apart, as the first principal
+    components do, the faster the search; what it finds does not depend on them.
 mean : ndarray
     (D,) float64, 0..255: a point in the middle of the patches.
 

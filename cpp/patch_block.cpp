@@ -16,7 +16,10 @@
 namespace fastrefocus {
 
 Query::Query(int dims)
-    : dims_(dims), values_(static_cast<std::size_t>(std::max((dims + 3) / 4, 1) * 4)), known_(values_.size()), shifted_(values_.size()) {}
+    : dims_(dims),
+      values_(static_cast<std::size_t>(std::max((dims + 3) / 4, 1) * 4)),
+      known_(values_.size()),
+      shifted_(values_.size()) {}
 
 void Query::set(const std::uint8_t* patch) {
   whole_ = true;
@@ -84,7 +87,8 @@ void value_boxes_portable(const ValueBoxes& boxes, const Query& query, std::int3
   std::fill_n(out, kChildren, 0);
   for (int pair = 0; pair < 2 * query.quads(); ++pair) {
     std::int32_t sums[2 * kChildren] = {};
-    add_squared_gaps(query.values() + 2 * pair, boxes.low + 2 * kChildren * pair, boxes.high + 2 * kChildren * pair, sums);
+    const std::ptrdiff_t start = 2 * kChildren * pair;
+    add_squared_gaps(query.values() + 2 * pair, boxes.low + start, boxes.high + start, sums);
     for (int i = 0; i < 2; ++i)
       if (query.known()[2 * pair + i] != 0)
         for (int child = 0; child < kChildren; ++child) out[child] += sums[2 * child + i];
@@ -118,7 +122,8 @@ FASTREFOCUS_AVX2 inline __m256i joined(__m256i sums0, __m256i sums1) {
 }
 
 template <bool partial>
-FASTREFOCUS_AVX2 std::uint32_t block_avx2(const Block& block, const Query& query, std::int32_t limit, std::int32_t* out) {
+FASTREFOCUS_AVX2 std::uint32_t block_avx2(const Block& block, const Query& query, std::int32_t limit,
+                                          std::int32_t* out) {
   __m256i sums[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
   const __m256i limits = _mm256_set1_epi32(limit);
   std::uint32_t within = 0;
@@ -144,7 +149,8 @@ FASTREFOCUS_AVX2 std::uint32_t block_avx2(const Block& block, const Query& query
 }
 
 // The dot products of four unsigned and four signed bytes are summed in 32 bits, for all lanes at once.
-FASTREFOCUS_VNNI std::uint32_t block_vnni(const Block& block, const Query& query, std::int32_t limit, std::int32_t* out) {
+FASTREFOCUS_VNNI std::uint32_t block_vnni(const Block& block, const Query& query, std::int32_t limit,
+                                          std::int32_t* out) {
   __m512i dot0 = _mm512_setzero_si512(), dot1 = dot0;  // two, since one would wait for itself
   const auto add = [&](__m512i dot, int quad) FASTREFOCUS_VNNI {
     std::int32_t shifted;

@@ -161,7 +161,8 @@ PatchTree::PatchTree(const Patches& patches, const Basis& basis)
   colours_.reserve(lanes);
   block_of_.resize(first_double.size());
   root_ = build(items.data(), items.data() + items.size(), patches);
-  for (std::size_t i = 0; i < block_of_.size(); ++i) block_of_[i] = block_of_[static_cast<std::size_t>(first_double[i])];
+  for (std::size_t i = 0; i < block_of_.size(); ++i)
+    block_of_[i] = block_of_[static_cast<std::size_t>(first_double[i])];
 }
 
 // The coordinates of a patch, scaled: its projections, and the length of what they leave out.
@@ -274,7 +275,8 @@ std::int32_t PatchTree::make_block(const Item* first, const Item* last, const Pa
     const std::int32_t patch = used ? first[lane].patch : -1;
     std::int32_t offset = 0;
     for (std::size_t place = 0; used && place < static_cast<std::size_t>(dims_); ++place) {
-      const std::uint8_t value = patches.values[static_cast<std::ptrdiff_t>(patch) * dims_ + static_cast<std::ptrdiff_t>(place)];
+      const std::size_t row = static_cast<std::size_t>(patch) * static_cast<std::size_t>(dims_);
+      const std::uint8_t value = patches.values[row + place];
       values_[start + (place / 4 * kLanes + lane) * 4 + place % 4] = value;
       offset += value * value - 256 * value;
     }
@@ -298,12 +300,10 @@ void PatchTree::nearest_colours(const std::uint8_t* queries, std::size_t count, 
     for (std::size_t i = start; i < stop; ++i) {
       ColourSearch& search = searches[i - start];
       set(search, queries + i * static_cast<std::size_t>(dims_));
-      // Queries come as pixels side by side, and so do patches: what lies to the right of the last matches is near.
-      std::vector<std::int32_t> guesses;
-      if (previous)
-        for (const Neighbour& match : *previous) guesses.push_back(match.patch + 1);
       search.clear();
-      for (const std::int32_t patch : guesses) guess(search, patch);
+      // Queries come as pixels side by side, and so do patches: what lies to the right of the last matches is near.
+      if (previous)
+        for (const Neighbour& match : *previous) guess(search, match.patch + 1);
       if (!find(search)) put_off.push_back(&search);
       previous = &search.found();
     }

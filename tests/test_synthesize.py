@@ -206,7 +206,8 @@ def test_brute_force_gives_the_same_picture(kind):
 
 
 def test_the_approximate_search_is_near_and_leaves_faiss_as_it_was():
-    faiss = pytest.importorskip("faiss")
+    import faiss  # here, since importing it takes a while
+
     before = faiss.omp_get_max_threads()
     focused = skimage.data.chelsea()[50:150, 100:210]
     library = fr.PatchLibrary(focused, fr.disk_psf(5))

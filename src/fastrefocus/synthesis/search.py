@@ -101,9 +101,9 @@ class _FaissSearch:
     Where even many neighbours have too few colours, or leave open what else is as near, the tree is asked.
     """
 
-    def __init__(self, library: PatchLibrary, index: Any) -> None:  # noqa: ANN401
+    def __init__(self, library: PatchLibrary, patches: Bytes, index: Any) -> None:  # noqa: ANN401
         self._index = index
-        self._patches = library.blurred
+        self._patches = patches
         self._colours = library.colours
         self._tree = _TreeSearch(library)
 
@@ -150,7 +150,7 @@ class _FlatSearch(_FaissSearch):
         patches = library.blurred
         index = faiss.IndexFlatL2(patches.shape[1])
         index.add(patches.astype(np.float32) - np.float32(_CENTRE))
-        super().__init__(library, index)
+        super().__init__(library, patches, index)
         # Rounding of float32 distances, which are up to 4 * 128^2 a value; none in up to 256 values.
         dims = patches.shape[1]
         self._slack = 0 if dims <= 256 else math.ceil(dims * dims * 2 * _CENTRE**2 / 2**22)
@@ -164,16 +164,16 @@ class _CellSearch(_FaissSearch):
     """Only the cells around the nearest of some centroids: approximate."""
 
     def __init__(self, library: PatchLibrary) -> None:
+        patches = library.blurred
         if library not in _indexes:
-            _indexes[library] = _train(library)
-        super().__init__(library, _indexes[library])
+            _indexes[library] = _train(library, patches)
+        super().__init__(library, patches, _indexes[library])
 
 
-def _train(library: PatchLibrary) -> Any:  # noqa: ANN401
+def _train(library: PatchLibrary, patches: Bytes) -> Any:  # noqa: ANN401
     """Make the index of cells; the centroids stay with the library."""
     import faiss
 
-    patches = library.blurred
     dims = patches.shape[1]
     with _one_faiss_thread():  # k-means gives the same centroids whatever `threads` is
         if library.centroids is None:
