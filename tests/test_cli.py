@@ -14,11 +14,11 @@ from PIL import Image, ImageCms
 
 import fastrefocus as fr
 from fastrefocus import cli
-from fastrefocus.depth import onnx_model
+from fastrefocus.cli import inputs
 
 PHOTO_VERBS = {  # the verbs that change a photo, with the options that make them quick
     "refocus": ["--focus", "0.5", "--no-deblur"],
-    "blur": [],
+    "blur": ["--focus", "0.5"],
     "deblur": ["--sigmas", "1", "--lams", "0.01"],
 }
 VERBS = {**PHOTO_VERBS, "depth": []}
@@ -166,8 +166,9 @@ def test_depth_can_be_given_as_a_picture(picture, ramp, tmp_path):
         ),
     ],
 )
-def test_blur_is_paper_a(picture, ramp, tmp_path, options, expected):
-    assert cli.main(["blur", str(picture), str(tmp_path / "out.png"), "--depth", str(ramp), *options]) == 0
+def test_paper_blur_is_paper_a(picture, ramp, tmp_path, options, expected):
+    command = ["blur", str(picture), str(tmp_path / "out.png"), "--method", "paper", "--depth", str(ramp), *options]
+    assert cli.main(command) == 0
     wanted = fr.blur_by_depth(fr.read_photo(picture).pixels, fr.read_photo(ramp).pixels, **expected)
     np.testing.assert_allclose(fr.read_photo(tmp_path / "out.png").pixels, wanted, atol=0.51 / 255)
 
@@ -196,28 +197,21 @@ def test_deblur_gets_its_options(picture, tmp_path, monkeypatch):
     assert calls == [{**expected, "callback": None}]
 
 
-def test_refocus_gets_its_options(picture, tmp_path, monkeypatch):
-    calls = listen(monkeypatch, "refocus")
-    options = ["--focus", "0.2,0.9", "--max-blur", "3", "--no-deblur", "--threads", "1"]
-    assert cli.main(["refocus", str(picture), str(tmp_path / "out.png"), *options]) == 0
-    expected = {"depth": None, "focus": (0.2, 0.9), "max_blur_px": 3, "deblur": False, "threads": 1}
-    assert calls == [{**expected, "callback": None}]
-
-
-@pytest.mark.parametrize("verb", ["refocus", "depth", "blur"])
+@pytest.mark.parametrize("verb", ["refocus", "depth", "blur", "stack"])
 def test_depth_is_by_the_model_wanted(verb, picture, tmp_path, monkeypatch):
     depth = fr.DepthMap(np.linspace(0, 1, 4800).reshape(60, 80), "relative")
     calls = listen(monkeypatch, "estimate_depth", lambda *_, **__: depth)
-    options = ["--model", "mine.onnx", "--threads", "3", *VERBS[verb]]
-    assert cli.main([verb, str(picture), str(tmp_path / "out.png"), *options]) == 0
+    options = ["--model", "mine.onnx", "--threads", "3", *VERBS.get(verb, [])]
+    target = tmp_path / ("out" if verb == "stack" else "out.png")
+    assert cli.main([verb, str(picture), str(target), *options]) == 0
     assert calls == [{"model": "mine.onnx", "threads": 3}]
 
 
 @pytest.mark.parametrize("given", [False, True])
 def test_refocus_reports_the_time_of_each_stage(picture, ramp, tmp_path, capsys, monkeypatch, given):
-    for module, name in ((cli, "_read"), (onnx_model, "estimate_depth")):  # neither is too quick to be measured
-        slow = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *args, f=slow, **options: [time.sleep(0.03), f(*args, **options)][1])
+    for owner, name in ((inputs, "read_grey"), (fr, "estimate_depth")):  # neither is too quick to be measured
+        slow = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *args, f=slow, **options: [time.sleep(0.03), f(*args, **options)][1])
     depth = ["--depth", str(ramp)] if given else []
     options = ["--focus", "0.5", "--no-deblur", "--json", *depth]
     assert cli.main(["refocus", str(picture), str(tmp_path / "out.png"), *options]) == 0
@@ -227,7 +221,7 @@ def test_refocus_reports_the_time_of_each_stage(picture, ramp, tmp_path, capsys,
 
 
 def test_sample_is_the_photo_of_scikit_image():
-    np.testing.assert_array_equal(cli._read("sample:camera").pixels, skimage.data.camera() / np.float32(255))
+    np.testing.assert_array_equal(inputs.read("sample:camera").pixels, skimage.data.camera() / np.float32(255))
 
 
 def test_deblur_reports_what_was_chosen(picture, tmp_path, capsys):
@@ -299,7 +293,6 @@ def test_folder_that_cannot_be_made_is_one_line(picture, capsys):
     [
         [],
         ["sharpen", "a.png", "b.png"],
-        ["refocus", "a.png", "b.png"],
         ["refocus", "a.png", "b.png", "--focus", "left"],
         ["refocus", "a.png", "b.png", "--focus", "1,2,3"],
         ["refocus", "a.png", "b.png", "--focus", "0.5,7"],
@@ -331,8 +324,7 @@ def test_usage_errors_exit_with_2(arguments, capsys):
         (["depth", "sample:nobody", "out.png"], "no sample photo"),
         (["depth", "sample:camera", "out.gif"], "out.gif"),
         (["depth", "sample:camera", "out.png", "--model", "missing.onnx"], "missing.onnx"),
-        (["blur", "sample:camera", "out.png", "--depth", "sample:coffee"], "grey"),
-        (["refocus", "sample:camera", "out.png", "--focus", "7", "--no-deblur"], "focus"),
+        (["blur", "sample:camera", "out.png", "--focus", "0.5", "--depth", "sample:coffee"], "grey"),
         (["synthesize", "sample:camera", "out.png", "--focused", "missing.png"], "missing.png"),
         (["synthesize", "sample:camera", "out.png", "--focused", "sample:coffee", "--psf", "disk:3"], "RGB"),
     ],
@@ -346,10 +338,22 @@ def test_failures_exit_with_1_and_one_line(arguments, message, capsys, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_progress_bar_is_drawn_on_a_terminal_only(picture, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("verb", "options", "stages"),
+    [
+        ("refocus", ["--focus", "0.5", "--no-deblur"], ["depth", "defocus"]),
+        ("refocus", ["--focus", "0.5", "--no-deblur", "--method", "paper"], ["depth", "blur"]),
+        ("blur", ["--focus", "0.5"], ["depth", "defocus"]),
+        ("blur", ["--method", "paper"], ["depth", "blur"]),
+        ("depth", [], ["depth"]),
+        ("stack", ["--steps", "2"], ["depth", "defocus"]),
+    ],
+)
+def test_progress_bar_is_drawn_on_a_terminal_only(verb, options, stages, picture, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    assert cli.main(["refocus", str(picture), str(tmp_path / "out.png"), "--focus", "0.5", "--no-deblur"]) == 0
-    assert "blur" in capsys.readouterr().err
+    assert cli.main([verb, str(picture), str(tmp_path / ("out" if verb == "stack" else "out.png")), *options]) == 0
+    drawn = capsys.readouterr().err
+    assert [stage for stage in stages if f"in.png: {stage}:" not in drawn] == []
 
 
 def test_progress_bar_advances(capsys):

@@ -36,6 +36,17 @@ def test_radius_equals_similar_triangles(focal_length, f_number, focus, sensor, 
     assert np.sign(radius) in (np.sign(depth - focus), 0)
 
 
+@pytest.mark.parametrize("focus", [0.2, 2.0, np.inf])
+def test_the_radius_is_affine_in_1_over_z(focus):
+    lens, depth = ThinLens(50, 2, focus), np.array([[0.3, 1, 7], [np.inf, 2, 0.06]])
+    np.testing.assert_allclose(
+        lens.coc_radius(depth, 900), lens.disparity_gain(900) * (1 / focus - 1 / depth), rtol=1e-6
+    )
+    assert LENS.disparity_gain(3600) == pytest.approx(K)
+    with pytest.raises(ValueError, match="image_width must be >= 1, got 0"):
+        lens.disparity_gain(0)
+
+
 def test_unknown_depth_stays_unknown_and_the_shape_is_kept():
     depth = np.array([[1, np.nan, 3], [np.inf, 2, 5]], np.float16)
     radius = LENS.coc_radius(depth[:, ::-1], 3600)

@@ -1,5 +1,3 @@
-import warnings
-
 import numpy as np
 import pytest
 from reference import admm as reference
@@ -82,22 +80,3 @@ def test_x_update_solves_the_normal_equations():
     np.testing.assert_allclose(block, scale * expected, rtol=2e-5)
     assert errors.dtype == np.float64
     np.testing.assert_allclose(errors, np.sum(np.abs(otf * expected - observed) ** 2, axis=1), rtol=2e-5)
-
-
-def test_kernels_are_compiled_without_a_cache_where_no_folder_is_writable(monkeypatch):
-    def njit(cache=False):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return lambda function: lambda *arguments: function(*arguments) + 1
-
-    monkeypatch.setattr(proximal, "_njit", njit)
-    proximal._warn_of_no_cache.cache_clear()
-    with pytest.warns(
-        RuntimeWarning, match="cannot be kept on disk; .* NUMBA_CACHE_DIR to a writable folder"
-    ) as record:
-        assert proximal._kernel(len)([1, 2]) == 3
-    assert len(record) == 1
-    assert record[0].filename == __file__
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        proximal._kernel(len)  # once is enough for all kernels

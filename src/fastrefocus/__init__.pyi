@@ -4,13 +4,18 @@ from .deconvolution.result import Candidate, DeconvolutionResult
 from .depth.depth_map import DepthMap
 from .depth.onnx_model import estimate_depth
 from .depth.postprocess import postprocess_depth
+from .depth.refine import refine_depth
 from .errors import Cancelled, FastRefocusError, LibraryError, ModelError, PhotoError
+from .optics.aperture import Aperture
 from .optics.calibration import DiskFit, fit_disk_psf
+from .optics.coc import DepthRange, coc_from_depth, missing_blur
+from .optics.focus import FocusBand
 from .optics.lens import ThinLens
 from .optics.psf import disk_psf, gaussian_psf, polygon_psf
 from .photo import Photo, read_photo, write_photo
 from .pipeline import RefocusResult, refocus
 from .progress import Callback
+from .rendering.defocus import render_defocus, render_focus_sweep
 from .rendering.thresholds import PAPER_A_FIGURE_5, ThresholdBlur, blur_by_depth
 from .synthesis.library import PatchLibrary
 from .synthesis.synthesize import SynthesisResult, synthesize
@@ -19,13 +24,16 @@ __version__: str
 
 __all__ = [
     "PAPER_A_FIGURE_5",
+    "Aperture",
     "Callback",
     "Cancelled",
     "Candidate",
     "DeconvolutionResult",
     "DepthMap",
+    "DepthRange",
     "DiskFit",
     "FastRefocusError",
+    "FocusBand",
     "LibraryError",
     "ModelError",
     "PatchLibrary",
@@ -36,16 +44,21 @@ __all__ = [
     "ThinLens",
     "ThresholdBlur",
     "blur_by_depth",
+    "coc_from_depth",
     "deblur",
     "deconvolve",
     "disk_psf",
     "estimate_depth",
     "fit_disk_psf",
     "gaussian_psf",
+    "missing_blur",
     "polygon_psf",
     "postprocess_depth",
     "read_photo",
+    "refine_depth",
     "refocus",
+    "render_defocus",
+    "render_focus_sweep",
     "synthesize",
     "write_photo",
 ]

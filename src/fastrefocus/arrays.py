@@ -98,6 +98,38 @@ def as_plane(
     return _finite_float32(array, name, nan_ok=nan_ok)
 
 
+def fill_unknown(values: FloatArray, name: str) -> FloatArray:
+    """Give every unknown (NaN) pixel of a map the value of the nearest known one.
+
+    Parameters
+    ----------
+    values : ndarray
+        (H, W) float32.
+    name : str
+        The argument's name, for the error message.
+
+    Returns
+    -------
+    ndarray
+        (H, W) float32; `values` itself where nothing is unknown.
+
+    Raises
+    ------
+    ValueError
+        If no pixel is known.
+    """
+    hole = np.isnan(values)
+    if not hole.any():
+        return values
+    if hole.all():
+        raise ValueError(f"{name} is unknown (NaN) everywhere, so that its holes cannot be filled")
+    from scipy.ndimage import distance_transform_edt
+
+    nearest = distance_transform_edt(hole, return_distances=False, return_indices=True)
+    filled: FloatArray = values[tuple(nearest)]
+    return filled
+
+
 def as_psf(psf: npt.ArrayLike, image_shape: Sequence[int] | None = None, name: str = "psf") -> FloatArray:
     """Check a point spread function and return it as C-contiguous float32.
 

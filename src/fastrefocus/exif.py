@@ -1,4 +1,4 @@
-"""EXIF blocks: reset the orientation, put a block into a file, take it out of a TIFF file.
+"""EXIF blocks: reset the orientation, read the lens, put a block into a file, take it out of a TIFF file.
 
 libvips rewrites a block that it writes into a JPEG or PNG file, which destroys maker notes, and neither
 reads nor writes one in a TIFF file; here JPEG and PNG keep theirs byte for byte.
@@ -9,15 +9,22 @@ values or, where they take more than 4 bytes, their offset) and the offset of th
 block, that of the thumbnail. Some entries point to a directory of their own.
 """
 
+import math
 import struct
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 _NEW_SUBFILE_TYPE, _ORIENTATION, _DNG_VERSION = 254, 274, 50706
+_EXIF_DIRECTORY = 34665
+_F_NUMBER, _SUBJECT_DISTANCE, _FOCAL_LENGTH, _FOCAL_LENGTH_35MM = 33437, 37382, 37386, 41989
 _SHORT, _LONG = 3, 4
+#: Types of a number that is not negative: short, long, rational, and the float and double of some programs.
+_LAYOUTS = {_SHORT: "<H", _LONG: "<I", 5: "<II", 11: "<f", 12: "<d"}
+_INFINITY = 0xFFFFFFFF  # the numerator of an unbounded distance
 
 _RESOLUTION = {282, 283, 296}  # XResolution, YResolution, ResolutionUnit
 #: Tags of directory 0 that TIFF files have whether they hold EXIF or not.
@@ -26,7 +33,7 @@ _COMMON_TAGS = _RESOLUTION | {_ORIENTATION}
 #: and Windows' rating, title, comment, author, keywords and subject).
 _PHOTO_TAGS = _COMMON_TAGS | {270, 271, 272, 305, 306, 315, 316, 33432, 18246, *range(40091, 40096)}
 #: Tags that point to a directory: Exif, which itself points to Interoperability, and GPS.
-_POINTERS: dict[int, dict[int, Any]] = {34665: {40965: {}}, 34853: {}}
+_POINTERS: dict[int, dict[int, Any]] = {_EXIF_DIRECTORY: {40965: {}}, 34853: {}}
 
 #: Type -> bytes of one number, numbers in one value (a rational has two).
 _TYPES = {
@@ -74,6 +81,60 @@ def upright(block: bytes) -> tuple[int, bytes]:
     if thumbnail + 4 <= len(block):
         struct.pack_into("I", result, thumbnail, 0)
     return orientation if 1 <= orientation <= 8 else 1, bytes(result)
+
+
+@dataclass(frozen=True)
+class LensFacts:
+    """What a photo's EXIF says about the lens; None where it says nothing, or nothing that can be true.
+
+    Attributes
+    ----------
+    focal_length_mm : float or None
+        Focal length, millimetres.
+    f_number : float or None
+        F-number.
+    focal_length_35mm : float or None
+        Focal length of a lens that sees as much on 35-mm film, millimetres.
+    subject_distance_m : float or None
+        Distance in focus, metres; may be infinity.
+    """
+
+    focal_length_mm: float | None = None
+    f_number: float | None = None
+    focal_length_35mm: float | None = None
+    subject_distance_m: float | None = None
+
+
+def read_lens(block: bytes) -> LensFacts:
+    """Read what a block says about the lens (EXIF 2.32, section 4.6.5).
+
+    Parameters
+    ----------
+    block : bytes
+        The block, from its byte order on, or with the "Exif" mark that it has in a JPEG file before it.
+
+    Returns
+    -------
+    LensFacts
+        Without any fact where the block is damaged.
+
+    Examples
+    --------
+    >>> read_lens(b"")
+    LensFacts(focal_length_mm=None, f_number=None, focal_length_35mm=None, subject_distance_m=None)
+    """
+    try:
+        directory = _parse(block.removeprefix(b"Exif\0\0")).get(_EXIF_DIRECTORY)
+    except ValueError:  # damaged
+        directory = None
+    if not isinstance(directory, dict):
+        return LensFacts()
+    return LensFacts(
+        focal_length_mm=_positive(directory.get(_FOCAL_LENGTH)),
+        f_number=_positive(directory.get(_F_NUMBER)),
+        focal_length_35mm=_positive(directory.get(_FOCAL_LENGTH_35MM)),
+        subject_distance_m=_positive(directory.get(_SUBJECT_DISTANCE), unbounded=True),
+    )
 
 
 def from_tiff(tiff: bytes) -> tuple[int, bytes | None]:
@@ -189,6 +250,18 @@ def _read_directory(block: bytes, order: str, offset: int, pointers: Mapping[int
             values = np.frombuffer(block, f"{order}u{width}", count * parts, at)
             directory[tag] = kind, values.astype(f"<u{width}").tobytes()
     return directory
+
+
+def _positive(value: "tuple[int, bytes] | _Directory | None", *, unbounded: bool = False) -> float | None:
+    """Return a single number > 0; None where there is none. 0 stands for unknown."""
+    kind, data = value if isinstance(value, tuple) else (0, b"")
+    layout = _LAYOUTS.get(kind, "")
+    if not data or struct.calcsize(layout) != len(data):
+        return None
+    numerator, *denominator = struct.unpack(layout, data)
+    if numerator in (_INFINITY, math.inf):
+        return math.inf if unbounded else None
+    return float(numerator / (denominator or [1])[0]) if numerator > 0 and denominator != [0] else None
 
 
 def _photo_tags(directory: _Directory) -> _Directory:

@@ -44,6 +44,11 @@ def thread_count(threads: int | None) -> int:
     return checks.integer(threads, "threads", least=1)
 
 
+def bands(height: int, rows: int = 128) -> list[slice]:
+    """Return the slices that divide an image's rows into bands, which do not depend on the number of threads."""
+    return [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
+
+
 @contextmanager
 def thread_map(threads: int | None, most_items: int) -> Iterator[Map]:
     """Give a ``map`` over at most `threads` threads; the caller's own thread where one is enough.

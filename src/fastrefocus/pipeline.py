@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,20 +14,25 @@ import numpy.typing as npt
 from fastrefocus import checks
 from fastrefocus.arrays import FLOAT_RANGE, FloatArray, as_image
 from fastrefocus.deconvolution.channels import deblur as deblur_photo
-from fastrefocus.depth.depth_map import DepthMap, Kind, as_depth
+from fastrefocus.depth.depth_map import DepthMap
 from fastrefocus.depth.postprocess import postprocess_depth
+from fastrefocus.depth.refine import refine_depth as refine
 from fastrefocus.light import decode, encode
-from fastrefocus.optics.coc import coc_from_disparity
+from fastrefocus.optics.aperture import Aperture, as_aperture
+from fastrefocus.optics.coc import coc_from_depth, missing_blur
+from fastrefocus.optics.focus import Focus, checked_focus
 from fastrefocus.parallel import thread_count
 from fastrefocus.progress import Callback, Progress
+from fastrefocus.rendering.defocus import Quality, render_defocus
 from fastrefocus.rendering.thresholds import blur_by_depth
+
+Rendering = Literal["defocus", "paper"]
 
 #: The largest blur radius where none is given, as a share of the photo's longer side.
 DEFAULT_MAX_BLUR = 0.015
 
 _MOST_LEVELS = 16  # blurred copies on either side of the focal plane; finer steps cannot be seen
 _LARGEST_BLUR = 1000.0  # pixels; more is a mistake in the units, and half of it near the largest sigma of blur_by_depth
-_FOCUS_WINDOW = 0.01  # the depth at a point is the median over a square of this share of the longer side
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +46,7 @@ class RefocusResult:
     sharp : ndarray
         float32, the input's shape: the deblurred photo, or the input where `deblur` was False.
     depth : DepthMap
-        The depth used.
+        The depth used, refined where it was.
     coc : ndarray
         float32 (H, W): signed radius of the blur added, pixels; > 0 behind the focal plane.
     timings : mapping
@@ -59,16 +64,21 @@ def refocus(
     image: npt.ArrayLike,
     *,
     depth: DepthMap | None = None,
-    focus: tuple[float, float] | float,
+    focus: Focus,
     max_blur_px: float | None = None,
     deblur: bool = True,
+    aperture: str | Aperture | npt.ArrayLike = "disk",
+    quality: Quality = "default",
+    rendering: Rendering = "defocus",
+    refine_depth: bool | None = None,
+    existing_radius: npt.ArrayLike | None = None,
     threads: int | None = None,
     callback: Callback | None = None,
 ) -> RefocusResult:
     """Change the focus of a photo.
 
-    The depth of the photo is estimated, unless it is given; the photo is deblurred; and it is blurred again with
-    Gaussians of growing width on either side of the depth wanted in focus, in linear light.
+    The depth of the photo is estimated, unless it is given; the photo is deblurred; and it is blurred again as a lens
+    focused on the depth wanted would do it, in linear light.
 
     Parameters
     ----------
@@ -76,15 +86,29 @@ def refocus(
         (H, W) or (H, W, 3), 0..1, sRGB-encoded.
     depth : DepthMap, optional
         None: `fastrefocus.estimate_depth` with the built-in model, then `fastrefocus.postprocess_depth`. Unknown depth
-        (NaN) is taken from the nearest known pixel.
-    focus : (float, float) or float
-        What to focus on: a point (x, y) as fractions of the width and height, 0..1 from the top left, or a depth in the
-        unit of `depth` (of the relative depth, 0 nearest to 1 farthest, where it is estimated).
+        (NaN) is taken from the nearest known pixel. Relative depth is taken as linear in 1 / z.
+    focus : (float, float), float, sequence of (float, float), or FocusBand
+        What to focus on: a point (x, y) as fractions of the width and height, 0..1 from the top left; several points,
+        with all between the nearest and the farthest; a depth in the unit of `depth` (of the relative depth, 0 nearest
+        to 1 farthest, where it is estimated); or a band of depths. See `fastrefocus.coc_from_depth`.
     max_blur_px : float, optional
         The largest radius of the blur, >= 0 and < 1000 pixels. None: 1.5 % of the longer side.
     deblur : bool
         Deblur the photo first, with `fastrefocus.deblur`. That knows one blur for the whole photo: leave it out where
         the photo is sharp already.
+    aperture : "disk", Aperture or array_like
+        The shape of the blur; see `fastrefocus.render_defocus`.
+    quality : {"fast", "default", "reference"}
+        Of the rendering; see `fastrefocus.render_defocus`.
+    rendering : {"defocus", "paper"}
+        "paper": paper A's blur, from blurred copies of the whole photo. Light leaks across depth edges; `aperture` and
+        `quality` have no effect.
+    refine_depth : bool, optional
+        Make depth steep where surfaces end, with `fastrefocus.refine_depth`. None: only depth that is estimated here, and
+        not for paper A's blur.
+    existing_radius : array_like, optional
+        (H, W) or a number: radius of the blur that the photo already has, pixels; NaN where unknown. Where more is
+        wanted, only what is missing is added to the photo as it is, and it is not deblurred there.
     threads : int, optional
         None: all CPUs. The result does not depend on it.
     callback : callable, optional
@@ -121,27 +145,44 @@ def refocus(
     photo = as_image(image)
     if depth is not None:
         _check_depth(depth, photo)
-    _check_focus(focus, "relative" if depth is None else depth.kind)
+    checked_focus(focus, "relative" if depth is None else depth.kind)
     if max_blur_px is None:
         max_blur_px = DEFAULT_MAX_BLUR * max(photo.shape[:2])
     max_blur_px = checks.number(max_blur_px, "max_blur_px", least=0, below=_LARGEST_BLUR)
+    deblur = checks.flag(deblur, "deblur")
+    shape = as_aperture(aperture)
+    checks.choice(quality, "quality", get_args(Quality))
+    checks.choice(rendering, "rendering", get_args(Rendering))
+    by_default = depth is None and rendering == "defocus"
+    to_refine = by_default if refine_depth is None else checks.flag(refine_depth, "refine_depth")
+    wanted = None if existing_radius is None else _existing(existing_radius, photo)
     thread_count(threads)
     watch = _Stopwatch()
-    if depth is None:
+    if depth is None or to_refine:
         with watch.stage("depth"):
             progress = Progress(callback, "depth", 1)
             progress(0)
-            from fastrefocus.depth.onnx_model import estimate_depth  # loads onnxruntime
+            if depth is None:
+                from fastrefocus.depth.onnx_model import estimate_depth  # loads onnxruntime
 
-            depth = postprocess_depth(estimate_depth(photo, threads=threads))
+                depth = postprocess_depth(estimate_depth(photo, threads=threads))
+            if to_refine:
+                depth = refine(depth, photo)
             progress(1)
-    coc = _coc(depth.filled(), focus, max_blur_px)
+    mapping: Literal["disparity"] | None = "disparity" if depth.kind == "relative" else None
+    coc = coc_from_depth(depth, focus, max_radius=max_blur_px, mapping=mapping)
     sharp = photo
     if deblur:
         with watch.stage("deblur"):
             sharp = deblur_photo(photo, threads=threads, callback=callback).image
     with watch.stage("blur"):
-        blurred = _blur(sharp, coc, callback)
+        source, radius = (sharp, coc) if wanted is None else _keep_existing(photo, sharp, coc, wanted, shape)
+        if rendering == "paper":
+            blurred = _threshold_blur(source, radius, callback)
+        else:
+            blurred = render_defocus(
+                source, radius, aperture=shape, quality=quality, threads=threads, callback=callback
+            )
     return RefocusResult(blurred, sharp, depth, coc, MappingProxyType(watch.seconds))
 
 
@@ -156,17 +197,6 @@ class _Stopwatch:
         self.seconds[name] = time.perf_counter() - start
 
 
-def _check_focus(focus: Any, kind: Kind) -> None:  # noqa: ANN401 - whatever the caller passed
-    if not isinstance(focus, (tuple, list)):
-        as_depth([[checks.number(focus, "focus")]], kind, "focus")
-        return
-    if len(focus) != 2:
-        raise ValueError(f"focus must be a point (x, y) or a depth, got {focus!r}")
-    for value, name in zip(focus, ("focus[0] (x)", "focus[1] (y)"), strict=True):
-        if checks.number(value, name, least=0) > 1:
-            raise ValueError(f"{name} must be a fraction of the photo, 0 to 1, got {value!r}")
-
-
 def _check_depth(depth: Any, photo: FloatArray) -> None:  # noqa: ANN401
     if not isinstance(depth, DepthMap):
         raise TypeError(f"depth must be a DepthMap, which declares its kind, or None, got {type(depth).__name__}")
@@ -174,24 +204,23 @@ def _check_depth(depth: Any, photo: FloatArray) -> None:  # noqa: ANN401
         raise ValueError(f"depth must have the image's height and width {photo.shape[:2]}, got {depth.values.shape}")
 
 
-def _coc(depth: DepthMap, focus: tuple[float, float] | float, max_blur_px: float) -> FloatArray:
-    disparity = depth.disparity()
-    if isinstance(focus, (tuple, list)):
-        return coc_from_disparity(disparity, _at_point(disparity, *focus), max_blur_px)
-    in_focus = DepthMap(np.full((1, 1), focus), depth.kind).disparity()
-    return coc_from_disparity(disparity, float(in_focus[0, 0]), max_blur_px)
+def _existing(existing_radius: npt.ArrayLike, photo: FloatArray) -> FloatArray:
+    """Return the radius of the blur there is, 0 where it is unknown."""
+    existing = missing_blur(np.zeros(photo.shape[:2]), existing_radius)  # checks it
+    return np.asarray(np.nan_to_num(np.broadcast_to(np.asarray(existing_radius, np.float32), existing.shape)))
 
 
-def _at_point(disparity: FloatArray, x: float, y: float) -> float:
-    """Return the median around a point, so that one wrong pixel does not move the focal plane."""
-    height, width = disparity.shape
-    row, column = min(int(y * height), height - 1), min(int(x * width), width - 1)
-    reach = int(_FOCUS_WINDOW * max(height, width) / 2)
-    window = disparity[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
-    return float(np.median(window))
+def _keep_existing(
+    photo: FloatArray, sharp: FloatArray, coc: FloatArray, existing: FloatArray, aperture: Aperture
+) -> tuple[FloatArray, FloatArray]:
+    """Return what to blur, and by how much: the photo itself where it is not yet blurred enough."""
+    kept = existing <= np.abs(coc)
+    missing = missing_blur(coc, existing, aperture=aperture)
+    source = np.where(kept if photo.ndim == 2 else kept[..., np.newaxis], photo, sharp)
+    return source, np.where(kept, missing, coc)
 
 
-def _blur(sharp: FloatArray, coc: FloatArray, callback: Callback | None) -> FloatArray:
+def _threshold_blur(sharp: FloatArray, coc: FloatArray, callback: Callback | None) -> FloatArray:
     """Blur by signed radius, each side from the sharp photo (paper A, section 4.4), in linear light."""
     largest = float(np.abs(coc).max())
     if largest == 0:

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from fastrefocus.arrays import FloatArray, as_plane
+from fastrefocus.arrays import FloatArray, as_plane, fill_unknown
 from fastrefocus.checks import choice
 
 Kind = Literal["relative", "inverse", "metric"]
@@ -90,15 +90,8 @@ class DepthMap:
         ValueError
             If no pixel is known.
         """
-        hole = np.isnan(self.values)
-        if hole.all():
-            raise ValueError("depth is unknown (NaN) everywhere, so that its holes cannot be filled")
-        if not hole.any():
-            return self
-        from scipy.ndimage import distance_transform_edt
-
-        nearest = distance_transform_edt(hole, return_distances=False, return_indices=True)
-        return DepthMap(self.values[tuple(nearest)], self.kind)
+        filled = fill_unknown(self.values, "depth")
+        return self if filled is self.values else DepthMap(filled, self.kind)
 
     def disparity(self) -> FloatArray:
         """Return an array that grows linearly with 1 / z, so that blur can be computed from it; larger is nearer.

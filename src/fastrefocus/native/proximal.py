@@ -16,47 +16,18 @@ Keeping v alone (Moreau's decomposition) saves two arrays of the usual four, and
 The kernels release the GIL and do not start threads. They are compiled at their first call and kept on disk.
 """
 
-import functools
 import math
-import warnings
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from fastrefocus.native.jit import kernel
 
 FloatArray = npt.NDArray[np.float32]
 ComplexArray = npt.NDArray[np.complex64]
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
-# Sums may be reordered, which vectorises them; NaN and infinity keep their meaning.
-_njit = functools.partial(
-    numba.njit, nogil=True, fastmath={"reassoc", "contract", "nsz", "arcp", "afn"}, error_model="numpy"
-)
-
-
-def _kernel(function: _Function) -> _Function:
-    """Compile without the GIL, with an on-disk cache where some cache folder is writable."""
-    try:
-        return cast(_Function, _njit(cache=True)(function))
-    except RuntimeError:  # Numba found no folder that it may write to
-        _warn_of_no_cache()
-        return cast(_Function, _njit()(function))
-
-
-@functools.cache  # once for all kernels
-def _warn_of_no_cache() -> None:
-    warnings.warn(
-        "the compiled kernels cannot be kept on disk; each process compiles them again. "
-        "Set NUMBA_CACHE_DIR to a writable folder.",
-        RuntimeWarning,
-        stacklevel=3,
-    )
-
-
-@_kernel
+@kernel
 def _relax_row(
     x: FloatArray, below: FloatArray, vy: FloatArray, vx: FloatArray, t: np.float32, alpha: np.float32, isotropic: bool
 ) -> tuple[np.float32, np.float32, np.float32]:
@@ -81,7 +52,7 @@ def _relax_row(
     return variation, difference, gradient
 
 
-@_kernel
+@kernel
 def _split_row(vy: FloatArray, vx: FloatArray, wy: FloatArray, wx: FloatArray, t: np.float32, isotropic: bool) -> None:
     """Write w = z - u = v - 2 clip(v, t); wx gets one value more in front, to wrap."""
     width = vy.size
@@ -96,14 +67,14 @@ def _split_row(vy: FloatArray, vx: FloatArray, wy: FloatArray, wx: FloatArray, t
     wx[0] = wx[width]
 
 
-@_kernel
+@kernel
 def _divergence_row(above: FloatArray, wy: FloatArray, wx: FloatArray, out: FloatArray) -> None:
     """Write a row of D' w."""
     for j in range(wy.size):
         out[j] = above[j] - wy[j] + wx[j] - wx[j + 1]
 
 
-@_kernel
+@kernel
 def dual_update(
     x: FloatArray, vy: FloatArray, vx: FloatArray, out: FloatArray, t: np.float32, alpha: np.float32, isotropic: bool
 ) -> tuple[float, float, float]:
@@ -150,7 +121,7 @@ def dual_update(
     return variation, difference, gradient
 
 
-@_kernel
+@kernel
 def x_update(
     block: ComplexArray,
     otf: ComplexArray,

@@ -1,6 +1,7 @@
 """The thin lens."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -8,6 +9,9 @@ import numpy.typing as npt
 
 from fastrefocus import checks
 from fastrefocus.arrays import FloatArray
+from fastrefocus.exif import read_lens
+
+_FILM_DIAGONAL_MM = math.hypot(36, 24)  # what a 35-mm equivalent refers to (CIPA DCG-001)
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,62 @@ class ThinLens:
                 f"({self.focal_length_mm / 1000} m), got {self.focus_distance_m}"
             )
 
+    @classmethod
+    def from_exif(
+        cls,
+        block: bytes | None,
+        image_shape: Sequence[int],
+        *,
+        focal_length_mm: float | None = None,
+        f_number: float | None = None,
+        focus_distance_m: float | None = None,
+        sensor_width_mm: float | None = None,
+    ) -> "ThinLens":
+        """Return the lens that a photo was taken with, as its EXIF has it.
+
+        Parameters
+        ----------
+        block : bytes or None
+            The photo's EXIF block: `fastrefocus.Photo.exif`. None: it has none.
+        image_shape : sequence of int
+            (H, W) or (H, W, 3): the photo's shape.
+        focal_length_mm, f_number, focus_distance_m, sensor_width_mm : float, optional
+            Taken in the place of what the EXIF says. Any focus distance will do in a lens for
+            `fastrefocus.coc_from_depth`, which focuses it anew.
+
+        Returns
+        -------
+        ThinLens
+            The width of the sensor follows from the focal length, its 35-mm equivalent, which stands for the same
+            diagonal angle of view, and the photo's proportions, as if the photo were not cropped.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a fact is neither in the EXIF nor given, or is not in its range.
+
+        Examples
+        --------
+        >>> ThinLens.from_exif(None, (400, 600), focal_length_mm=35, f_number=2, focus_distance_m=3, sensor_width_mm=24)
+        ThinLens(focal_length_mm=35, f_number=2, focus_distance_m=3, sensor_width_mm=24)
+        """
+        facts = read_lens(block or b"")
+        share = _width_of_diagonal(image_shape)
+        focal_length_mm = facts.focal_length_mm if focal_length_mm is None else focal_length_mm
+        if sensor_width_mm is None and focal_length_mm is not None and facts.focal_length_35mm is not None:
+            crop_factor = facts.focal_length_35mm / checks.number(focal_length_mm, "focal_length_mm", above=0)
+            sensor_width_mm = share * _FILM_DIAGONAL_MM / crop_factor
+        known = {
+            "focal_length_mm": focal_length_mm,
+            "f_number": facts.f_number if f_number is None else f_number,
+            "focus_distance_m": facts.subject_distance_m if focus_distance_m is None else focus_distance_m,
+            "sensor_width_mm": sensor_width_mm,
+        }
+        missing = [name for name, value in known.items() if value is None]
+        if missing:
+            raise ValueError(f"the photo's EXIF does not give {', '.join(missing)}; give {'=, '.join(missing)}=")
+        return cls(**{name: value for name, value in known.items() if value is not None})
+
     def coc_radius(self, depth_m: npt.ArrayLike, image_width: int) -> FloatArray:
         """Return the signed radius of the circle of confusion.
 
@@ -85,8 +145,35 @@ class ThinLens:
             raise TypeError(f"depth_m must hold real numbers, got dtype {depth.dtype}")
         if (depth <= 0).any():
             raise ValueError(f"depth_m must be > 0 (metres), got {np.nanmin(depth)}")
+        gain = self.disparity_gain(image_width)
+        return np.asarray(gain * (1 / self.focus_distance_m - 1 / depth.astype(np.float64)), np.float32)
+
+    def disparity_gain(self, image_width: int) -> float:
+        """Return K, the change of the radius with 1 / z.
+
+        Parameters
+        ----------
+        image_width : int
+            Pixels across the sensor's width.
+
+        Returns
+        -------
+        float
+            Pixels times metres, > 0.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `image_width` is not >= 1.
+        """
         checks.integer(image_width, "image_width", least=1)
         f, w = self.focal_length_mm / 1000, self.sensor_width_mm / 1000
         magnification = 1 / (1 - f / self.focus_distance_m)  # z_f / (z_f - f), also for z_f = infinity
-        k = f**2 * magnification * image_width / (2 * self.f_number * w)
-        return np.asarray(k * (1 / self.focus_distance_m - 1 / depth.astype(np.float64)), np.float32)
+        return f**2 * magnification * image_width / (2 * self.f_number * w)
+
+
+def _width_of_diagonal(image_shape: Sequence[int]) -> float:
+    if not isinstance(image_shape, (tuple, list)) or len(image_shape) not in (2, 3):
+        raise ValueError(f"image_shape must be (H, W) or (H, W, 3), got {image_shape!r}")
+    height, width = (checks.integer(size, "image_shape", least=1) for size in image_shape[:2])
+    return width / math.hypot(height, width)

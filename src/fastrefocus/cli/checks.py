@@ -1,0 +1,95 @@
+"""Options that do not fit together, told before any work is done."""
+
+import argparse
+from collections.abc import Iterable
+
+from fastrefocus.cli.inputs import depth_kind
+from fastrefocus.cli.optics import aperture_of
+from fastrefocus.optics.focus import checked_focus
+
+_SHAPE = ("aperture", "rotation", "roundness", "cat_eye", "quality")
+_LENS = ("f_number", "focal_length", "sensor_width")
+_THRESHOLDS = ("sigmas", "thresholds", "side")
+
+
+class UsageError(Exception):
+    """The arguments do not fit together."""
+
+
+def check_refocus(args: argparse.Namespace) -> None:
+    """Check the options of ``refocus``, and read the aperture."""
+    if args.method == "paper":
+        _refuse(args, _SHAPE, "an option of --method defocus")
+    _check_depth(args)
+    _check_lens(args)
+    _check_focus(args)
+    _take_aperture(args)
+
+
+def check_blur(args: argparse.Namespace) -> None:
+    """Check the options of ``blur``, and read the aperture."""
+    _check_depth(args)
+    if args.method == "paper":
+        only_defocus = ("focus", "max_blur", "depth_range", "existing", "highlights", *_SHAPE, *_LENS)
+        _refuse(args, only_defocus, "an option of --method defocus")
+        return
+    _refuse(args, _THRESHOLDS, "an option of --method paper")
+    _check_lens(args)
+    _check_focus(args)
+    _take_aperture(args)
+
+
+def check_stack(args: argparse.Namespace) -> None:
+    """Check the options of ``stack``, and read the aperture."""
+    _check_depth(args)
+    _check_lens(args)
+    _take_aperture(args)
+
+
+def _refuse(args: argparse.Namespace, names: Iterable[str], what: str) -> None:
+    """Raise an error about the first of some options that is given."""
+    for name in names:
+        if getattr(args, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} is {what}")
+
+
+def _check_depth(args: argparse.Namespace) -> None:
+    if args.depth is None:
+        _refuse(args, ("depth_kind", "depth_unit", "zero_unknown"), "about a picture of the depth, and needs --depth")
+    if args.depth_kind != "metric":
+        _refuse(args, ("depth_unit",), "for --depth-kind metric")
+    else:
+        _refuse(args, ("zero_unknown",), "for the other kinds of depth; with --depth-kind metric 0 always is unknown")
+    if args.depth_kind in ("inverse", "metric"):
+        _refuse(args, ("depth_range",), f"for relative depth, and --depth-kind is {args.depth_kind}")
+
+
+def _check_lens(args: argparse.Namespace) -> None:
+    if depth_kind(args) != "metric":
+        _refuse(args, _LENS, "of use with depth in metres only: give --depth-kind metric or --depth-range")
+    if args.max_blur is not None:
+        _refuse(args, _LENS, "about the lens, which gives the strength of the blur; so does --max-blur: give one")
+
+
+def _check_focus(args: argparse.Namespace) -> None:
+    """Check the focus and leave it as the library takes it; None where the photo is to say it."""
+    kind = depth_kind(args)
+    if args.focus is None:
+        if kind != "metric":
+            raise UsageError("--focus must be given: a point X,Y, a depth, or a band NEAREST:FARTHEST")
+        return
+    if len(args.focus) > 1 and not all(isinstance(focus, tuple) for focus in args.focus):
+        raise UsageError("--focus may be given several times for points X,Y only, not for depths")
+    args.focus = args.focus if len(args.focus) > 1 else args.focus[0]
+    try:
+        checked_focus(args.focus, kind)
+    except ValueError as error:
+        raise UsageError(f"--focus: {error}") from None
+
+
+def _take_aperture(args: argparse.Namespace) -> None:
+    if args.aperture is None or args.aperture == "disk":
+        _refuse(args, ("rotation",), "for blades or a picture of the aperture: a disk has none")
+    if not isinstance(args.aperture, int):
+        _refuse(args, ("roundness",), "that of blades: give --aperture 5 to 9")
+    args.aperture = aperture_of(args)

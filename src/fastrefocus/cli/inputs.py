@@ -1,0 +1,98 @@
+"""Photos, masks and depth, from where the command line says."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+import fastrefocus as fr
+from fastrefocus.arrays import FloatArray
+from fastrefocus.depth.depth_map import Kind
+from fastrefocus.progress import Progress
+
+SAMPLE_PREFIX = "sample:"
+
+_STEP_M = 0.001  # of metric depth in a picture, where --depth-unit is not given
+_FARTHEST_M = 1e6  # for infinity, which a depth map does not hold; no lens tells them apart
+
+
+@dataclass(frozen=True)
+class Task:
+    """One photo, and what is to be done with it."""
+
+    photo: fr.Photo
+    args: argparse.Namespace
+    say: Callable[[str], None]
+    callback: fr.Callback | None
+
+
+def read(source: str) -> fr.Photo:
+    """Read a photo file or a sample photo."""
+    if source.startswith(SAMPLE_PREFIX):
+        from fastrefocus.samples import load_sample
+
+        return load_sample(source.removeprefix(SAMPLE_PREFIX))
+    return fr.read_photo(source)
+
+
+def read_grey(source: str, option: str) -> fr.Photo:
+    """Read a picture that must be grey; the option is for the error message."""
+    photo = read(source)
+    if photo.pixels.ndim != 2:
+        raise ValueError(f"{option} {source} must be a grey picture, got colour")
+    return photo
+
+
+def read_mask(source: str) -> npt.NDArray[np.bool_]:
+    """Read a mask: white is inside."""
+    values = read(source).pixels
+    mask: npt.NDArray[np.bool_] = (values if values.ndim == 2 else values.mean(axis=2)) > 0.5
+    return mask
+
+
+def depth_kind(args: argparse.Namespace) -> Kind:
+    """Return the kind of the depth that `depth_of` gives."""
+    kind: Kind = args.depth_kind or "relative"
+    return "metric" if args.depth_range is not None else kind
+
+
+def depth_of(task: Task, *, refine: bool = True) -> fr.DepthMap:
+    """Read or estimate the depth; estimated depth is refined if `refine`, unless the options say otherwise."""
+    photo, args = task.photo, task.args
+    progress = Progress(task.callback, "depth", 1)
+    progress(0)
+    depth = estimate_depth(photo, args) if args.depth is None else _read_depth(photo, args)
+    if args.refine or (args.refine is None and args.depth is None and refine):
+        depth = fr.refine_depth(depth, photo.pixels, threads=args.threads)
+    if args.depth_range is not None:
+        depth = _in_metres(depth.values, args.depth_range)
+    progress(1)
+    return depth
+
+
+def estimate_depth(photo: fr.Photo, args: argparse.Namespace) -> fr.DepthMap:
+    """Estimate the depth by the model that the options name."""
+    return fr.postprocess_depth(fr.estimate_depth(photo.pixels, model=args.model, threads=args.threads))
+
+
+def _read_depth(photo: fr.Photo, args: argparse.Namespace) -> fr.DepthMap:
+    picture = read_grey(args.depth, "--depth")
+    values, size = picture.pixels, photo.pixels.shape[:2]
+    if values.shape != size:
+        raise ValueError(f"--depth {args.depth} must have the photo's height and width {size}, got {values.shape}")
+    kind: Kind = args.depth_kind or "relative"
+    if kind == "metric" and picture.bit_depth != 16:
+        raise ValueError(f"--depth {args.depth} must have 16 bits to hold metric depth, got {picture.bit_depth}")
+    if kind == "metric" or args.zero_unknown:
+        values = np.where(values > 0, values, np.float32(np.nan))
+    if kind == "metric":
+        values = np.rint(values * np.float32(65535)) * np.float32(args.depth_unit or _STEP_M)
+    return fr.DepthMap(values, kind)
+
+
+def _in_metres(values: FloatArray, span: fr.DepthRange) -> fr.DepthMap:
+    """Return relative depth in metres; between the ends it is linear in 1 / z."""
+    disparity = (1 - values) / span.nearest_m + values / span.farthest_m
+    return fr.DepthMap(np.reciprocal(np.maximum(disparity, np.float32(1 / _FARTHEST_M))), "metric")

@@ -1,0 +1,287 @@
+"""The parser: verbs and their options."""
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import fastrefocus as fr
+from fastrefocus.cli import checks, values, verbs
+from fastrefocus.cli.inputs import Task
+
+if TYPE_CHECKING:
+    _Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser; the verb's functions are ``check`` and ``run`` of what it returns."""
+    parser = argparse.ArgumentParser(
+        prog="fastrefocus", description="Change the focus of a photograph after it was taken."
+    )
+    parser.add_argument("--version", action="version", version=f"fastrefocus {fr.__version__}")
+    choice = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for add in (_add_refocus, _add_depth, _add_blur, _add_stack, _add_deblur, _add_synthesize):
+        add(choice)
+    return parser
+
+
+def _add_refocus(choice: "_Verbs") -> None:
+    verb = _add_verb(choice, "refocus", verbs.refocus, "depth, deblurring, and blur for the focus wanted")
+    verb.set_defaults(check=checks.check_refocus)
+    _add_focus_option(verb)
+    verb.add_argument(
+        "--no-deblur",
+        dest="deblur",
+        action="store_false",
+        help="do not deblur first: for a photo that is sharp already",
+    )
+    _add_method_option(verb, "paper A's blur, from blurred copies of the whole photo")
+    _add_existing_option(verb)
+    _add_rendering_options(verb)
+    _add_depth_options(verb)
+
+
+def _add_depth(choice: "_Verbs") -> None:
+    summary = "estimate depth; 16 bits (PNG or TIFF), black nearest, white farthest"
+    verb = _add_verb(choice, "depth", verbs.depth, summary)
+    verb.set_defaults(bit_depth=16)
+    verb.add_argument("--model", default="builtin", metavar="ONNX", help="an ONNX file, or CARD:FILE")
+
+
+def _add_blur(choice: "_Verbs") -> None:
+    verb = _add_verb(choice, "blur", verbs.blur, "blur a sharp photo by depth, for the focus wanted")
+    verb.set_defaults(check=checks.check_blur)
+    _add_focus_option(verb)
+    _add_method_option(verb, "paper A's blur by depth, in steps")
+    _add_existing_option(verb)
+    verb.add_argument(
+        "--highlights",
+        type=values.gain,
+        metavar="GAIN",
+        help="how much brighter clipped highlights are taken to have been (default: 1)",
+    )
+    _add_rendering_options(verb)
+    _add_depth_options(verb)
+    _add_paper_options(verb)
+
+
+def _add_stack(choice: "_Verbs") -> None:
+    summary = "a series of pictures of a sharp photo, focused from the nearest to the farthest"
+    verb = _add_verb(choice, "stack", verbs.stack, summary, output="OUT_DIR")
+    verb.set_defaults(check=checks.check_stack)
+    verb.add_argument(
+        "--steps",
+        type=values.whole_number(2),
+        default=9,
+        metavar="N",
+        help="pictures of each photo, NAME_00.png and so on (default: 9)",
+    )
+    _add_rendering_options(verb)
+    _add_depth_options(verb)
+
+
+def _add_deblur(choice: "_Verbs") -> None:
+    verb = _add_verb(choice, "deblur", verbs.deblur, "deblur the whole photo with the PSF and lambda that fit best")
+    verb.add_argument("--channels", choices=("rgb", "intensity", "edges"), default="rgb", help="paper A's variants")
+    verb.add_argument(
+        "--sigmas", type=values.numbers, metavar="S,...", help="PSF sizes to try, pixels (default: 1 to 8)"
+    )
+    verb.add_argument("--lams", type=values.numbers, metavar="L,...", help="weights of the prior to try")
+    verb.add_argument("--psf-shape", choices=("disk", "gaussian"), default="disk", help="shape of the PSF")
+
+
+def _add_synthesize(choice: "_Verbs") -> None:
+    verb = _add_verb(
+        choice, "synthesize", verbs.synthesize, "rebuild a misfocused photo from patches of focused ones (paper B)"
+    )
+    verb.add_argument("--focused", nargs="+", required=True, metavar="F", help="focused photos of the same scene")
+    verb.add_argument("--mask", metavar="M", help="a picture, white where the photo is rebuilt (default: everywhere)")
+    verb.add_argument(
+        "--focused-mask",
+        nargs="+",
+        default=[],
+        metavar="FM",
+        help="for each focused photo a picture, white where patches come from (default: everywhere)",
+    )
+    verb.add_argument(
+        "--psf",
+        type=values.psf,
+        default="fit",
+        metavar="SHAPE:PX|fit",
+        help="disk:DIAMETER, gaussian:SIGMA, or the disk that fits the first focused photo best (default)",
+    )
+    verb.add_argument("--patch-size", type=int, default=5, metavar="PX", help="odd (default: 5)")
+    verb.add_argument(
+        "--encoded", dest="linearize", action="store_false", help="blur the values as encoded, as the paper does"
+    )
+    verb.add_argument("--candidates", type=int, default=20, metavar="N", help="for each pixel (default: 20)")
+    verb.add_argument(
+        "--order",
+        choices=("confidence", "scanline", "random", "dynamic"),
+        default="confidence",
+        help="order of assignment (default: confidence)",
+    )
+    verb.add_argument(
+        "--neighbourhood",
+        choices=("symmetric", "causal"),
+        default="symmetric",
+        help="what the texture constraint looks at (default: symmetric)",
+    )
+    verb.add_argument("--no-texture", dest="texture", action="store_false", help="leave the texture constraint out")
+    verb.add_argument(
+        "--texture-weight",
+        type=values.positive,
+        default=1.0,
+        metavar="W",
+        help="against the first constraint (default: 1)",
+    )
+    verb.add_argument(
+        "--passes", type=int, default=1, metavar="N", help="how often each pixel is assigned (default: 1)"
+    )
+    verb.add_argument(
+        "--search",
+        choices=("exact", "faiss-flat", "faiss-ivf", "auto"),
+        default="exact",
+        help="how the library is searched (default: exact)",
+    )
+
+
+def _add_verb(
+    choice: "_Verbs", name: str, run: Callable[[Task], verbs.Outcome], summary: str, output: str = "OUT"
+) -> argparse.ArgumentParser:
+    verb = choice.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    # bit_depth: the bits a sample that OUT must be able to keep
+    verb.set_defaults(run=run, check=lambda args: None, bit_depth=8, steps=None)
+    verb.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="IN",
+        help="PNG, JPEG or TIFF; sample:NAME takes a photo that comes with scikit-image",
+    )
+    verb.add_argument(
+        "output",
+        metavar=output,
+        help="a file, or a folder for several inputs" if output == "OUT" else "a folder; it is made if need be",
+    )
+    verb.add_argument("--force", action="store_true", help="overwrite existing files")
+    verb.add_argument("--json", action="store_true", help="print what was done, with seconds, one line a photo")
+    verb.add_argument("--threads", type=values.whole_number(1), metavar="N", help="default: all CPUs")
+    return verb
+
+
+def _add_focus_option(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--focus",
+        type=values.focus,
+        action="append",
+        metavar="X,Y|DEPTH|NEAREST:FARTHEST",
+        help="a point as fractions of width and height (may be given several times: all between the nearest and the "
+        "farthest of them is in focus), a depth, or a band of depths, in metres or as the depth picture has it, 0 to 1 "
+        "(default, with depth in metres: the distance of the subject that the photo's EXIF gives)",
+    )
+
+
+def _add_method_option(verb: argparse.ArgumentParser, paper: str) -> None:
+    verb.add_argument(
+        "--method",
+        choices=("defocus", "paper"),
+        default="defocus",
+        help=f"defocus: as a lens blurs (default); paper: {paper}",
+    )
+
+
+def _add_existing_option(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--existing",
+        type=values.existing_radius,
+        metavar="PX",
+        help="radius of the blur that the photo has already, everywhere; only what is missing is added",
+    )
+
+
+def _add_rendering_options(verb: argparse.ArgumentParser) -> None:
+    group = verb.add_argument_group("blur")
+    group.add_argument(
+        "--max-blur",
+        type=values.blur_radius,
+        metavar="PX",
+        help="largest radius of the blur in the whole picture or stack (default: by the lens where depth is in metres, "
+        "else 1.5 %% of the longer side)",
+    )
+    group.add_argument(
+        "--aperture",
+        type=values.aperture,
+        metavar="disk|N|FILE",
+        help="shape of the blur: a disk (default), 5 to 9 blades, or a grey picture, white inside, as it is to show in "
+        "front of the focal plane",
+    )
+    group.add_argument(
+        "--rotation", type=values.degrees, metavar="DEGREES", help="turn blades or picture counter-clockwise"
+    )
+    group.add_argument(
+        "--roundness", type=values.share, metavar="R", help="of the blades: 0 (straight, default) to 1 (a circle)"
+    )
+    group.add_argument(
+        "--cat-eye", type=values.share, metavar="C", help="vignetting of the blur in the corners: 0 (default) to 1"
+    )
+    group.add_argument(
+        "--quality",
+        choices=("fast", "default", "reference"),
+        help="fast is for previews; reference is exact, and some hundred times slower",
+    )
+    group = verb.add_argument_group("lens", "In the place of what the photo's EXIF says; for depth in metres.")
+    group.add_argument("--focal-length", type=values.positive, metavar="MM", help="the true one, in millimetres")
+    group.add_argument("--f-number", type=values.positive, metavar="N", help="smaller is more blur")
+    group.add_argument(
+        "--sensor-width", type=values.positive, metavar="MM", help="as wide as the photo; 36 is full frame"
+    )
+
+
+def _add_depth_options(verb: argparse.ArgumentParser) -> None:
+    group = verb.add_argument_group("depth")
+    source = group.add_mutually_exclusive_group()
+    source.add_argument("--model", default="builtin", metavar="ONNX", help="depth by an ONNX file, or CARD:FILE")
+    source.add_argument("--depth", metavar="FILE", help="a grey picture of the depth, in the place of a model")
+    group.add_argument(
+        "--depth-kind",
+        choices=("relative", "inverse", "metric"),
+        help="of the picture: white is farthest (relative, default), nearest (inverse), or 16 bits count steps of "
+        "--depth-unit (metric; 0 is unknown)",
+    )
+    group.add_argument(
+        "--depth-unit", type=values.positive, metavar="METRES", help="of metric depth (default: 0.001, millimetres)"
+    )
+    group.add_argument(
+        "--zero-unknown",
+        action="store_true",
+        default=None,
+        help="black is unknown, too, in a relative or inverse picture: taken from the nearest pixel that is known",
+    )
+    group.add_argument(
+        "--depth-range",
+        type=values.depth_range,
+        metavar="NEAREST,FARTHEST",
+        help="metres that relative depth 0 and 1 stand for (FARTHEST may be inf): depth is then in metres",
+    )
+    group.add_argument(
+        "--refine",
+        action=argparse.BooleanOptionalAction,
+        help="make smeared outlines in the depth steep (default: for depth by a model, not with --method paper)",
+    )
+
+
+def _add_paper_options(verb: argparse.ArgumentParser) -> None:
+    group = verb.add_argument_group("--method paper")
+    group.add_argument(
+        "--sigmas",
+        type=values.numbers,
+        metavar="S,...",
+        help="standard deviations, pixels, from light to deep (default: 2,3,5,8)",
+    )
+    group.add_argument(
+        "--thresholds",
+        type=values.numbers,
+        metavar="D,...",
+        help="relative depths from which each applies (default: 0.8,0.83,0.86,0.97, "
+        "and 1 minus these, 0.2,0.17,0.14,0.03, with --side near)",
+    )
+    group.add_argument("--side", choices=("far", "near"), help="side of the focal plane to blur (default: far)")

@@ -1,0 +1,236 @@
+"""The verbs: each hands its options to the public functions."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import fastrefocus as fr
+from fastrefocus.arrays import FloatArray
+from fastrefocus.cli import inputs
+from fastrefocus.cli.inputs import Task
+from fastrefocus.cli.optics import Strength, checked_radius, focus_of, radius_of, strength_of
+from fastrefocus.depth.depth_map import Kind
+from fastrefocus.progress import Progress
+
+_SWEPT_PERCENTILES = (98, 2)  # of disparity, from which to which a stack is focused
+_LARGEST_FITTED = 31  # diameter, pixels
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a verb made: the photos to write, and what ``--json`` reports once they are all made."""
+
+    photos: Iterable[fr.Photo]
+    report: dict[str, Any]
+
+
+def refocus(task: Task) -> Outcome:
+    """Refocus: depth, deblurring, and blur for the focus wanted."""
+    photo, args = task.photo, task.args
+    strength, lens_sources = strength_of(task)
+    focus, focus_sources = focus_of(task)
+    started = time.perf_counter()
+    depth = inputs.depth_of(task, refine=args.method != "paper")
+    if isinstance(strength, fr.ThinLens):  # that of its largest radius gives the others
+        strength = float(np.abs(radius_of(depth, focus, strength)).max())
+    seconds = {"depth": time.perf_counter() - started}
+    result = fr.refocus(
+        photo.pixels,
+        depth=depth,
+        focus=focus,
+        max_blur_px=strength,
+        deblur=args.deblur,
+        aperture=args.aperture,
+        quality=args.quality or "default",
+        rendering=args.method,
+        refine_depth=False,  # it is, where it is to be
+        existing_radius=args.existing,
+        threads=args.threads,
+        callback=task.callback,
+    )
+    report = {**_lens_report(lens_sources | focus_sources), "seconds": _rounded({**seconds, **result.timings})}
+    return Outcome([replace(photo, pixels=result.image)], report)
+
+
+def depth(task: Task) -> Outcome:
+    """Estimate depth."""
+    progress = Progress(task.callback, "depth", 1)
+    progress(0)
+    started = time.perf_counter()
+    estimated = inputs.estimate_depth(task.photo, task.args)
+    seconds = {"depth": time.perf_counter() - started}
+    progress(1)
+    return Outcome([fr.Photo(estimated.values, bit_depth=16)], {"seconds": _rounded(seconds)})
+
+
+def blur(task: Task) -> Outcome:
+    """Blur for the focus wanted."""
+    if task.args.method == "paper":
+        return _paper_blur(task)
+    photo, args = task.photo, task.args
+    strength, lens_sources = strength_of(task)
+    focus, focus_sources = focus_of(task)
+    started = time.perf_counter()
+    depth = inputs.depth_of(task)
+    known = time.perf_counter()
+    image = fr.render_defocus(
+        photo.pixels,
+        radius_of(depth, focus, strength),
+        aperture=args.aperture,
+        quality=args.quality or "default",
+        existing_radius=args.existing,
+        highlight_gain=args.highlights or 1.0,
+        threads=args.threads,
+        callback=task.callback,
+    )
+    seconds = {"depth": known - started, "blur": time.perf_counter() - known}
+    report = {**_lens_report(lens_sources | focus_sources), "seconds": _rounded(seconds)}
+    return Outcome([replace(photo, pixels=image)], report)
+
+
+def stack(task: Task) -> Outcome:
+    """Render a focus sweep from the nearest to the farthest, each frame when it is asked for."""
+    photo, args = task.photo, task.args
+    strength, lens_sources = strength_of(task)
+    started = time.perf_counter()
+    depth = inputs.depth_of(task).filled()
+    disparity = depth.disparity().astype(np.float64)
+    near, far = np.percentile(disparity, _SWEPT_PERCENTILES).tolist()
+    planes = np.linspace(near, far, args.steps)
+    gain = _gain(strength, disparity, planes)
+    seconds = {"depth": time.perf_counter() - started}
+    started = time.perf_counter()
+    frames = fr.render_focus_sweep(
+        photo.pixels,
+        checked_radius((gain * (planes[0] - disparity)).astype(np.float32)),
+        (gain * (planes - planes[0])).tolist(),
+        aperture=args.aperture,
+        quality=args.quality or "default",
+        threads=args.threads,
+        callback=task.callback,
+    )
+    focus = [float(f"{value:.5g}") for value in _as_depths(planes, depth.kind)]
+    report = {**_lens_report(lens_sources), "focus": focus}
+
+    def photos() -> Iterator[fr.Photo]:
+        for frame in frames:
+            yield replace(photo, pixels=frame)
+        report["seconds"] = _rounded({**seconds, "blur": time.perf_counter() - started})
+
+    return Outcome(photos(), report)
+
+
+def deblur(task: Task) -> Outcome:
+    """Deblur the whole photo."""
+    photo, args = task.photo, task.args
+    started = time.perf_counter()
+    result = fr.deblur(
+        photo.pixels,
+        channels=args.channels,
+        sigmas=args.sigmas,
+        lams=args.lams,
+        psf_shape=args.psf_shape,
+        threads=args.threads,
+        callback=task.callback,
+    )
+    seconds = {"deblur": time.perf_counter() - started}
+    report = {"sigma": result.sigma, "lam": result.lam, "seconds": _rounded(seconds)}
+    return Outcome([replace(photo, pixels=result.image)], report)
+
+
+def synthesize(task: Task) -> Outcome:
+    """Rebuild a photo from patches of focused ones."""
+    photo, args = task.photo, task.args
+    started = time.perf_counter()
+    focused = [inputs.read(source).pixels for source in args.focused]
+    mask = None if args.mask is None else inputs.read_mask(args.mask)
+    shape, size = _psf_of(args.psf, focused[0], photo.pixels, mask)
+    psf = fr.disk_psf(size) if shape == "disk" else fr.gaussian_psf(size)
+    masks = [inputs.read_mask(source) for source in args.focused_mask] or None
+    library = fr.PatchLibrary(focused, psf, masks=masks, patch_size=args.patch_size, linearize=args.linearize)
+    built = time.perf_counter()
+    result = fr.synthesize(
+        photo.pixels,
+        library,
+        mask=mask,
+        candidates=args.candidates,
+        order=args.order,
+        neighbourhood=args.neighbourhood,
+        texture=args.texture,
+        texture_weight=args.texture_weight,
+        passes=args.passes,
+        search=args.search,
+        threads=args.threads,
+        callback=task.callback,
+    )
+    seconds = {"library": built - started, "synthesize": time.perf_counter() - built}
+    report = {"psf": f"{shape}:{size:g}", "patches": len(library), "pixels": len(result.order)}
+    return Outcome([replace(photo, pixels=result.image)], {**report, "seconds": _rounded(seconds)})
+
+
+def _paper_blur(task: Task) -> Outcome:
+    """Blur by depth as paper A does."""
+    photo, args = task.photo, task.args
+    side, thresholds = args.side or "far", args.thresholds
+    if thresholds is None:
+        far = fr.PAPER_A_FIGURE_5.thresholds
+        thresholds = far if side == "far" else tuple(1 - threshold for threshold in far)
+    sigmas = args.sigmas or fr.PAPER_A_FIGURE_5.sigmas
+    started = time.perf_counter()
+    depth = inputs.depth_of(task, refine=False).relative()
+    known = time.perf_counter()
+    progress = Progress(task.callback, "blur", 1)
+    progress(0)
+    image = fr.blur_by_depth(photo.pixels, depth, sigmas=sigmas, thresholds=thresholds, side=side)
+    progress(1)
+    seconds = {"depth": known - started, "blur": time.perf_counter() - known}
+    return Outcome([replace(photo, pixels=image)], {"seconds": _rounded(seconds)})
+
+
+def _gain(strength: Strength, disparity: npt.NDArray[np.float64], planes: npt.NDArray[np.float64]) -> float:
+    """Return the pixels of radius per unit of disparity, the same for every frame."""
+    if isinstance(strength, fr.ThinLens):  # it hardly depends on the focus; the one in the middle is taken
+        middle = replace(strength, focus_distance_m=2 / float(planes[0] + planes[-1]))
+        return middle.disparity_gain(disparity.shape[1])
+    farthest = max(planes[0] - disparity.min(), disparity.max() - planes[-1])
+    return strength / float(farthest or 1)
+
+
+def _as_depths(disparity: npt.NDArray[np.float64], kind: Kind) -> npt.NDArray[np.float64]:
+    if kind == "metric":
+        return 1 / disparity
+    return 1 - disparity if kind == "relative" else disparity
+
+
+def _psf_of(
+    wanted: tuple[str, float] | None,
+    focused: FloatArray,
+    defocused: FloatArray,
+    mask: npt.NDArray[np.bool_] | None,
+) -> tuple[str, float]:
+    """Return shape and size of the PSF asked for, or fit one around the object that is to be rebuilt."""
+    if wanted is not None:
+        return wanted
+    if focused.shape != defocused.shape:
+        raise ValueError(
+            f"--psf fit compares photos of the same view and shape, got {focused.shape} and {defocused.shape}; "
+            "give --psf disk:DIAMETER"
+        )
+    box: tuple[slice, ...] = np.s_[:, :]
+    if mask is not None and mask.shape == defocused.shape[:2] and mask.any():
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    largest = max(min(_LARGEST_FITTED, *(length - 1 for length in defocused[box].shape[:2])), 1)
+    return "disk", fr.fit_disk_psf(focused[box], defocused[box], max_diameter=largest).diameter
+
+
+def _lens_report(sources: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {"lens": sources} if sources else {}
+
+
+def _rounded(seconds: dict[str, float]) -> dict[str, float]:
+    return {stage: round(value, 3) for stage, value in seconds.items()}
