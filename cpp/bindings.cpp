@@ -513,9 +513,10 @@ class LayerScatter {
                  beyond + std::ptrdiff_t{first} * width);
   }
 
-  std::pair<float, float> radii() const {
+  std::pair<float, float> radii(std::int32_t first, std::int32_t last) const {
+    check_rows(first, last, scatter_.layer.height);
     const py::gil_scoped_release unlocked;
-    return radius_range(scatter_);
+    return radius_range(scatter_, first, last);
   }
 
   void composite(const std::vector<std::tuple<std::int32_t, py::array, py::array>>& coarse, std::int32_t first, std::int32_t last, py::array canvas, std::int32_t top,
@@ -1134,8 +1135,9 @@ PYBIND11_MODULE(_core, m) {
            py::arg("values"), py::arg("cover"), py::arg("offset"), py::arg("kernels"), py::arg("top"), py::arg("left"),
            py::arg("photo_height"), py::arg("photo_width"), py::arg("cells"), py::arg("threshold"),
            py::arg("second_moment"))
-      .def("radii", &LayerScatter::radii,
-           "Return the least and the largest radius (magnitude, with the offset) of the pixels that matter; 0, 0 for none.")
+      .def("radii", &LayerScatter::radii, py::arg("first"), py::arg("last"),
+           "Return the least and the largest radius (magnitude, with the offset) of the pixels that matter in rows "
+           "first..last - 1; infinity and 0 for none.")
       .def("scatter", &LayerScatter::rows, py::arg("level"), py::arg("first"), py::arg("last"),
            py::arg("members").noconvert(), py::arg("outside").noconvert(), kScatterDoc)
       .def("composite", &LayerScatter::composite, py::arg("coarse"), py::arg("first"),

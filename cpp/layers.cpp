@@ -86,18 +86,26 @@ std::uint8_t known_weight(std::uint8_t part) {
   return part & kUnsure ? 2 : 255;
 }
 
+// Doubt in the share a that a pixel's colours tell, against that of its side of the outline: a little always, and more
+// the less the colours fit.
+constexpr float kLeastDoubt = 1e-3f, kErrorDoubt = 16;
+
 // Parts a pixel's light c = a F + (1 - a) B, given F and B: returns a in steps of the cover, and a F by the way that it
-// adds up to c where that is possible. The a returned minimises |c - a F - (1 - a) B|^2 + doubt (a - expected)^2.
+// adds up to c where that is possible. The a returned minimises |c - a F - (1 - a) B|^2 + doubt (a - inside)^2.
 std::uint8_t divide_light(const float* light, const float* behind, float* own, const LabelledPhoto& photo, bool inside) {
-  constexpr float kDoubt = 1e-3f;
-  float along = kDoubt, across = kDoubt * (inside ? 0.85f : 0.15f);
+  float along = 0, across = 0, whole = 0;
   for (std::int32_t c = 0; c < photo.channels; ++c) {
-    const float difference = own[c] - behind[c];
+    const float difference = own[c] - behind[c], rest = light[c] - behind[c];
     along += difference * difference;
-    across += (light[c] - behind[c]) * difference;
+    across += rest * difference;
+    whole += rest * rest;
   }
+  const float fit = std::clamp(across / std::max(along, 1e-12f), 0.0f, 1.0f);
+  const float error = std::max(whole - fit * (2 * across - fit * along), 0.0f);
+  const float doubt = kLeastDoubt + kErrorDoubt * error;
   constexpr float kSteps = kMember - kOutside;
-  const float step = std::floor(std::clamp(across / along, 0.0f, 1.0f) * kSteps + 0.5f);
+  const float share = std::clamp((across + (inside ? doubt : 0)) / (along + doubt), 0.0f, 1.0f);
+  const float step = std::floor(share * kSteps + 0.5f);
   const float alpha = step / kSteps;
   for (std::int32_t c = 0; c < photo.channels; ++c) {
     // Much more light than either surface has, or much less, tells of a highlight behind that B is wrong about.

@@ -309,17 +309,16 @@ void composite(const Scatter& scatter, const std::vector<Sums>& coarse, std::int
 
 }  // namespace
 
-std::pair<float, float> radius_range(const Scatter& scatter) {
+std::pair<float, float> radius_range(const Scatter& scatter, std::int32_t first, std::int32_t last) {
   const Layer& layer = scatter.layer;
   float least = std::numeric_limits<float>::infinity(), most = 0;
-  const std::ptrdiff_t pixels = std::ptrdiff_t{layer.height} * layer.width;
-  for (std::ptrdiff_t i = 0; i < pixels; ++i) {
+  for (std::ptrdiff_t i = std::ptrdiff_t{first} * layer.width; i < std::ptrdiff_t{last} * layer.width; ++i) {
     if (layer.cover[i] == kNothing) continue;
     const float radius = std::abs(layer.values[(i + 1) * layer.channels - 1] + scatter.offset);
     least = std::min(least, radius);
     most = std::max(most, radius);
   }
-  return {std::min(least, most), most};
+  return {least, most};
 }
 
 std::int32_t level_size(std::int32_t length, std::int32_t level) {

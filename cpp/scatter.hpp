@@ -47,8 +47,8 @@ struct Sums {
   std::int32_t level;    // >= 1
 };
 
-// The least and the largest radius of the pixels that matter; 0 and 0 if there are none.
-std::pair<float, float> radius_range(const Scatter& scatter);
+// The least and the largest radius of the pixels that matter in rows first..last - 1; infinity and 0 if there are none.
+std::pair<float, float> radius_range(const Scatter& scatter, std::int32_t first, std::int32_t last);
 
 // Pixels of a level >= 0 along an axis of `length` pixels.
 std::int32_t level_size(std::int32_t length, std::int32_t level);

@@ -198,3 +198,15 @@ def test_real_photos(shared):
         assert read_lens(block) == LensFacts(focal_length_mm=5.8125, f_number=2.6)
         lens = ThinLens.from_exif(block, shape, focus_distance_m=0.5, sensor_width_mm=5.76)
         assert (lens.focal_length_mm, lens.f_number) == (5.8125, 2.6)
+
+
+def test_a_block_of_another_type_is_refused():
+    with pytest.raises(TypeError, match=r"block must be bytes or None, got str"):
+        ThinLens.from_exif("II*", (400, 600))
+
+
+@pytest.mark.parametrize("equivalent", [1, 60_000])
+def test_an_impossible_35_mm_equivalent_counts_as_none(equivalent):
+    block = block_of({**TAGS, FOCAL_LENGTH_35MM: (SHORT, equivalent)})
+    with pytest.raises(ValueError, match="does not give sensor_width_mm"):
+        ThinLens.from_exif(block, (400, 600))

@@ -130,16 +130,16 @@ def test_a_layer_is_put_over_the_canvas(seed, shape, channels, aperture, levels,
     np.testing.assert_allclose(canvas, expected, rtol=0, atol=1e-4)  # where little light falls, it is divided by little
 
 
-@given(SEEDS, SHAPES, st.floats(-20, 20))
-def test_the_extreme_radii_are_those_of_pixels_that_count(seed, shape, offset):
+@given(SEEDS, SHAPES, st.floats(-20, 20), st.data())
+def test_the_extreme_radii_are_those_of_pixels_that_count(seed, shape, offset, data):
+    first = data.draw(st.integers(0, shape[0] - 1))
+    last = data.draw(st.integers(first + 1, shape[0]))
     rng = np.random.default_rng(seed)
     values, cover = random_layer(rng, shape, 1, rng.uniform(-9, 9, 5))
-    sizes = np.abs(values[..., -1] + np.float32(offset))[cover > 0]
-    least, most = layer_scatter(values, cover, offset).radii()
-    if sizes.size:
-        assert (least, most) == (sizes.min(), sizes.max())
-    else:
-        assert most == 0
+    sizes = np.abs(values[..., -1] + np.float32(offset))[first:last]
+    sizes = sizes[cover[first:last] > 0]
+    found = layer_scatter(values, cover, offset).radii(first, last)
+    assert found == (sizes.min(initial=np.inf), sizes.max(initial=0))
 
 
 @given(st.integers(1, 300), st.integers(0, 7))
@@ -352,6 +352,12 @@ def test_bad_arguments_of_compositing_are_named(change, message):
     arguments = {"coarse": [], "first": 0, "last": 6, "canvas": np.zeros((6, 9, 3), np.float32), "top": 0, "left": 0}
     with pytest.raises(ValueError, match=message):
         make().composite(**{**arguments, **change})
+
+
+def test_rows_of_radii_are_checked():
+    for first, last in ((-1, 2), (2, 2), (0, 7)):
+        with pytest.raises(ValueError, match="first and last must be rows"):
+            make().radii(first, last)
 
 
 def test_a_level_wider_than_the_kernels_photo_is_refused():

@@ -50,6 +50,8 @@ def as_image(
         If the shape is not one of those above, an axis is empty, a value is NaN or infinite, or a float
         image looks like 0..255.
     """
+    if np.ma.is_masked(image):
+        raise ValueError(f"{name} must not have masked pixels; fill them, for example with image.filled(0)")
     array = _numeric(image, name)
     _check_image_shape(array.shape, name)
     if shape is not None and array.shape != tuple(shape):
@@ -66,6 +68,8 @@ def as_plane(
     values: npt.ArrayLike, name: str, *, shape: Sequence[int] | None = None, nan_ok: bool = False
 ) -> FloatArray:
     """Check a map of one real number a pixel and return it as C-contiguous float32.
+
+    What is masked in a NumPy masked array is unknown, NaN.
 
     Parameters
     ----------
@@ -90,7 +94,7 @@ def as_plane(
     ValueError
         If the shape is wrong, an axis is empty, or a value is not finite.
     """
-    array = _real(values, name)
+    array = _real(unmasked(values), name)
     if array.ndim != 2 or array.size == 0:
         raise ValueError(f"{name} must have shape (H, W) with H, W >= 1, got {array.shape}")
     if shape is not None and array.shape != tuple(shape[:2]):
@@ -207,6 +211,13 @@ def split_channels(image: FloatArray) -> list[FloatArray]:
 def join_channels(planes: Sequence[FloatArray]) -> FloatArray:
     """Return a new (H, W) image of one plane, (H, W, n) of n; the inverse of `split_channels`."""
     return planes[0].copy() if len(planes) == 1 else np.stack(planes, axis=-1)
+
+
+def unmasked(values: npt.ArrayLike) -> npt.ArrayLike:
+    """Return a masked array's masked pixels as NaN, whatever lies under the mask; anything else as it is."""
+    if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "uif" and np.ma.is_masked(values):
+        return np.where(np.ma.getmaskarray(values), np.nan, values.data)
+    return values
 
 
 def _asarray(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:

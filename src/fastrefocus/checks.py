@@ -29,7 +29,8 @@ def number(
 
 def numbers(values: Any, name: str, *, above: float = -math.inf, below: float = math.inf) -> tuple[float, ...]:  # noqa: ANN401
     """Return a sequence of at least one number above < value < below, or say what is wrong."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
+    zero_dimensional = isinstance(values, np.ndarray) and values.ndim == 0
+    if isinstance(values, str) or zero_dimensional or not isinstance(values, Iterable):
         raise TypeError(f"{name} must be a sequence of numbers, got {values!r}")
     result = tuple(number(value, f"{name}[{i}]", above=above, below=below) for i, value in enumerate(values))
     if not result:

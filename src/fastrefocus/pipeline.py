@@ -19,7 +19,7 @@ from fastrefocus.depth.postprocess import postprocess_depth
 from fastrefocus.depth.refine import refine_depth as refine
 from fastrefocus.light import decode, encode
 from fastrefocus.optics.aperture import Aperture, as_aperture
-from fastrefocus.optics.coc import coc_from_depth, missing_blur
+from fastrefocus.optics.coc import as_existing, coc_from_depth, missing_blur
 from fastrefocus.optics.focus import Focus, checked_focus
 from fastrefocus.parallel import thread_count
 from fastrefocus.progress import Callback, Progress
@@ -104,8 +104,8 @@ def refocus(
         "paper": paper A's blur, from blurred copies of the whole photo. Light leaks across depth edges; `aperture` and
         `quality` have no effect.
     refine_depth : bool, optional
-        Make depth steep where surfaces end, with `fastrefocus.refine_depth`. None: only depth that is estimated here, and
-        not for paper A's blur.
+        Make depth steep where surfaces end, with `fastrefocus.refine_depth`. None: only depth that is estimated here,
+        and not for paper A's blur.
     existing_radius : array_like, optional
         (H, W) or a number: radius of the blur that the photo already has, pixels; NaN where unknown. Where more is
         wanted, only what is missing is added to the photo as it is, and it is not deblurred there.
@@ -155,7 +155,9 @@ def refocus(
     checks.choice(rendering, "rendering", get_args(Rendering))
     by_default = depth is None and rendering == "defocus"
     to_refine = by_default if refine_depth is None else checks.flag(refine_depth, "refine_depth")
-    wanted = None if existing_radius is None else _existing(existing_radius, photo)
+    existing = (
+        None if existing_radius is None else np.nan_to_num(as_existing(existing_radius, "existing_radius", photo.shape))
+    )
     thread_count(threads)
     watch = _Stopwatch()
     if depth is None or to_refine:
@@ -176,7 +178,7 @@ def refocus(
         with watch.stage("deblur"):
             sharp = deblur_photo(photo, threads=threads, callback=callback).image
     with watch.stage("blur"):
-        source, radius = (sharp, coc) if wanted is None else _keep_existing(photo, sharp, coc, wanted, shape)
+        source, radius = (sharp, coc) if existing is None else _keep_existing(photo, sharp, coc, existing, shape)
         if rendering == "paper":
             blurred = _threshold_blur(source, radius, callback)
         else:
@@ -204,14 +206,8 @@ def _check_depth(depth: Any, photo: FloatArray) -> None:  # noqa: ANN401
         raise ValueError(f"depth must have the image's height and width {photo.shape[:2]}, got {depth.values.shape}")
 
 
-def _existing(existing_radius: npt.ArrayLike, photo: FloatArray) -> FloatArray:
-    """Return the radius of the blur there is, 0 where it is unknown."""
-    existing = missing_blur(np.zeros(photo.shape[:2]), existing_radius)  # checks it
-    return np.asarray(np.nan_to_num(np.broadcast_to(np.asarray(existing_radius, np.float32), existing.shape)))
-
-
 def _keep_existing(
-    photo: FloatArray, sharp: FloatArray, coc: FloatArray, existing: FloatArray, aperture: Aperture
+    photo: FloatArray, sharp: FloatArray, coc: FloatArray, existing: npt.NDArray[np.float64], aperture: Aperture
 ) -> tuple[FloatArray, FloatArray]:
     """Return what to blur, and by how much: the photo itself where it is not yet blurred enough."""
     kept = existing <= np.abs(coc)

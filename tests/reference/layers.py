@@ -72,9 +72,10 @@ def push_pull(values, weights, smooth=False):
 
 def part_light(light, own, behind, inside, low, high):
     """Part light = a F + (1 - a) B, given guesses at F and B: a in steps of 1 / 254, and a F."""
-    difference = own - behind
-    doubt = 1e-3
-    alpha = ((light - behind) @ difference + doubt * (0.85 if inside else 0.15)) / (difference @ difference + doubt)
+    difference, rest = own - behind, light - behind
+    fit = np.clip(rest @ difference / max(difference @ difference, 1e-12), 0, 1)
+    doubt = 1e-3 + 16 * np.sum((rest - fit * difference) ** 2)
+    alpha = (rest @ difference + doubt * inside) / (difference @ difference + doubt)
     alpha = np.floor(np.clip(alpha, 0, 1) * 254 + 0.5) / 254
     least = np.maximum(low, np.minimum(own, behind) / 2 - 0.05)
     most = np.minimum(high, 2 * np.maximum(own, behind) + 0.1)

@@ -55,7 +55,7 @@ class DepthMap:
 
     def __post_init__(self) -> None:
         choice(self.kind, "kind", get_args(Kind))
-        values = np.array(as_depth(_unmasked(self.values), self.kind, "values"))
+        values = np.array(as_depth(self.values, self.kind, "values"))
         values.setflags(write=False)
         object.__setattr__(self, "values", values)
 
@@ -167,13 +167,6 @@ def scale_to_unit(values: FloatArray) -> FloatArray:
     low, high = exact[known].min(), exact[known].max()
     span = high - low if high > low else 1.0
     return np.asarray((exact - low) / span, dtype=np.float32)
-
-
-def _unmasked(values: npt.ArrayLike) -> npt.ArrayLike:
-    """Return a masked array's masked pixels as NaN, whatever lies under the mask; anything else as it is."""
-    if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "uif":
-        return np.where(np.ma.getmaskarray(values), np.nan, values.data)
-    return values
 
 
 def _check_range(values: FloatArray, bad: npt.NDArray[np.bool_], rule: str) -> None:

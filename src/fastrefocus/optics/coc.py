@@ -56,7 +56,7 @@ class DepthRange:
     farthest_m: float
 
     def __post_init__(self) -> None:
-        checks.number(self.nearest_m, "nearest_m", least=float(np.finfo(np.float32).tiny))  # 1 / z is finite
+        checks.number(self.nearest_m, "nearest_m", above=0)
         if not is_infinity(self.farthest_m):
             checks.number(self.farthest_m, "farthest_m", above=self.nearest_m)
 
@@ -173,15 +173,28 @@ def missing_blur(
     array([[-3.,  0.,  3.]], dtype=float32)
     """
     shape = as_aperture(aperture)
-    wanted, there = _plane_or_number(radius, "radius"), _plane_or_number(existing, "existing")
-    if wanted.ndim == there.ndim and wanted.shape != there.shape:
-        raise ValueError(f"existing must have the shape of radius {wanted.shape}, got {there.shape}")
-    if (there < 0).any():
-        raise ValueError(f"existing must be >= 0 (pixels), got {np.nanmin(there):g}")
+    wanted = _plane_or_number(radius, "radius")
+    there = as_existing(existing, "existing", wanted.shape)
     same = np.nan_to_num(there) * math.sqrt(0.25 / shape.second_moment)  # the aperture's radius with that variance
     size = np.abs(wanted)
     missing = np.sqrt(np.maximum(size - same, 0) * (size + same))
     return np.asarray(np.copysign(missing, wanted) + 0.0, np.float32)
+
+
+def as_existing(existing: npt.ArrayLike, name: str, shape: Sequence[int]) -> _Numbers:
+    """Check the radius of a blur there is: a number, or a map of the shape (H, W) where that is not ().
+
+    Returns
+    -------
+    ndarray
+        float64, (H, W) or (): pixels; NaN where unknown.
+    """
+    there = _plane_or_number(existing, name)
+    if there.ndim == 2 and len(shape) > 0 and there.shape != tuple(shape[:2]):
+        raise ValueError(f"{name} must be a number or have the height and width {tuple(shape[:2])}, got {there.shape}")
+    if (there < 0).any():
+        raise ValueError(f"{name} must be >= 0 (pixels), got {np.nanmin(there):g}")
+    return there
 
 
 def _check_depth(depth: Any, mapping: Any) -> None:  # noqa: ANN401 - whatever the caller passed

@@ -106,8 +106,11 @@ def _checked_point(point: Sequence[Any]) -> tuple[float, float]:
 def _checked_depth(depth: Any, name: str, kind: str) -> float:  # noqa: ANN401
     if kind == "metric" and is_infinity(depth):
         return math.inf
-    least = {"relative": 0.0, "metric": _LEAST_METRES}.get(kind, -_LARGEST)
-    value = checks.number(depth, name, least=least)
+    if kind == "metric":
+        value = checks.number(depth, name, above=0)
+    else:
+        value = checks.number(depth, name, least=0.0 if kind == "relative" else -_LARGEST)
+    value = max(value, _LEAST_METRES) if kind == "metric" else value
     if value > (1 if kind == "relative" else _LARGEST):
         rule = "0 (nearest) to 1 (farthest)" if kind == "relative" else f"at most {_LARGEST:g}"
         raise ValueError(f"{name} must be a {kind} depth, {rule}, got {depth!r}")

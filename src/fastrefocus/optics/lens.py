@@ -11,6 +11,7 @@ from fastrefocus import checks
 from fastrefocus.arrays import FloatArray
 from fastrefocus.exif import read_lens
 
+_CROP_FACTORS = (0.3, 30.0)  # from sheet film to the smallest phones; another one is a mistake
 _FILM_DIAGONAL_MM = math.hypot(36, 24)  # what a 35-mm equivalent refers to (CIPA DCG-001)
 
 
@@ -103,12 +104,15 @@ class ThinLens:
         >>> ThinLens.from_exif(None, (400, 600), focal_length_mm=35, f_number=2, focus_distance_m=3, sensor_width_mm=24)
         ThinLens(focal_length_mm=35, f_number=2, focus_distance_m=3, sensor_width_mm=24)
         """
+        if not isinstance(block, bytes | None):
+            raise TypeError(f"block must be bytes or None, got {type(block).__name__}")
         facts = read_lens(block or b"")
         share = _width_of_diagonal(image_shape)
         focal_length_mm = facts.focal_length_mm if focal_length_mm is None else focal_length_mm
         if sensor_width_mm is None and focal_length_mm is not None and facts.focal_length_35mm is not None:
             crop_factor = facts.focal_length_35mm / checks.number(focal_length_mm, "focal_length_mm", above=0)
-            sensor_width_mm = share * _FILM_DIAGONAL_MM / crop_factor
+            if _CROP_FACTORS[0] <= crop_factor <= _CROP_FACTORS[1]:
+                sensor_width_mm = share * _FILM_DIAGONAL_MM / crop_factor
         known = {
             "focal_length_mm": focal_length_mm,
             "f_number": facts.f_number if f_number is None else f_number,

@@ -12,11 +12,11 @@ from fastrefocus import checks
 from fastrefocus.arrays import FloatArray, as_image, as_plane, fill_unknown
 from fastrefocus.light import decode, encode
 from fastrefocus.optics.aperture import Aperture, as_aperture
-from fastrefocus.optics.coc import missing_blur
+from fastrefocus.optics.coc import as_existing, missing_blur
 from fastrefocus.parallel import Map, bands, thread_count, thread_map
 from fastrefocus.progress import Callback, Progress
 from fastrefocus.rendering import sampling, scatter
-from fastrefocus.rendering.layers import Layer, margin_for, take_apart, with_margin
+from fastrefocus.rendering.layers import Layer, find_groups, margin_for, take_apart, with_margin
 
 Quality = Literal["fast", "default", "reference"]
 
@@ -24,6 +24,7 @@ Quality = Literal["fast", "default", "reference"]
 _THRESHOLDS = {"fast": 4.0, "default": 10.0}
 
 _LARGEST_RADIUS = 1000.0  # pixels; more is a mistake in the units
+_MOST_GAIN = 100.0
 _SHARP = 0.5  # pixels; a circle of up to this radius lies within its pixel
 _ROUNDING = 5e-7  # of the largest value: light that changes by less has not been blurred
 _STEPS = 100  # of the progress
@@ -60,14 +61,15 @@ def render_defocus(
         the focal plane, turned by 180 degrees behind it, and scaled to the radius.
     quality : {"fast", "default", "reference"}
         "fast": for previews; large circles are spread in smaller pictures than by default. "reference": by aperture
-        sampling, some hundred times slower, without approximation but for what the photo does not show.
+        sampling, some hundred times slower: exact but for what the photo does not show and for the noise of 512
+        samples, which shows in large circles of small lights.
     linearize : bool
         Take the values as sRGB-encoded, blur in linear light and encode the result. False: blur the values as they are.
     existing_radius : array_like, optional
         (H, W) or a number: blur that the photo already has, as the radius of a disk of the same variance, pixels,
         >= 0; NaN: none known. Only what is missing is added; see `fastrefocus.missing_blur`. Blur is not taken away.
     highlight_gain : float
-        At least 1: how much brighter clipped highlights are taken to have been, in linear light, where they are
+        1 to 100: how much brighter clipped highlights are taken to have been, in linear light, where they are
         blurred. 1: not at all.
     highlight_threshold : float
         0 to < 1: the (encoded) value of the brightest channel above which the gain sets in; it is full at 1.
@@ -109,11 +111,13 @@ def render_defocus(
     checks.choice(quality, "quality", get_args(Quality))
     linearize = checks.flag(linearize, "linearize")
     gain = checks.number(highlight_gain, "highlight_gain", least=1)
+    if gain > _MOST_GAIN:
+        raise ValueError(f"highlight_gain must be 1 to {_MOST_GAIN:g}, got {highlight_gain!r}")
     threshold = checks.number(highlight_threshold, "highlight_threshold", least=0, below=1)
     thread_count(threads)
     progress = Progress(callback, "defocus", _STEPS)
     if existing_radius is not None:
-        radius = missing_blur(radius, existing_radius, aperture=shape)
+        radius = missing_blur(radius, as_existing(existing_radius, "existing_radius", radius.shape), aperture=shape)
     progress(0)
     recover = partial(_recovered, gain=gain, threshold=threshold) if gain > 1 else None
     with thread_map(threads, len(bands(len(photo)))) as map_:
@@ -141,15 +145,16 @@ def render_focus_sweep(
     image, coc_radius, aperture, quality, linearize, threads
         See `render_defocus`.
     offsets : sequence of float
-        What is added to `coc_radius` for each frame, pixels: what has the radius -offset comes into focus.
+        What is added to `coc_radius` for each frame, pixels, between -1000 and 1000: what has the radius -offset comes
+        into focus.
     callback : callable, optional
         Called as ``callback("defocus", done, total)`` over all frames; returning False cancels.
 
     Yields
     ------
     ndarray
-        float32, the image's shape; as `render_defocus` gives it for ``coc_radius + offset``, to rounding and to where
-        the photo is cut by depth.
+        float32, the image's shape; as `render_defocus` gives it for ``coc_radius + offset``, to rounding and to what is
+        filled in along outlines, which is made once for the largest blur of all frames.
 
     Raises
     ------
@@ -171,7 +176,7 @@ def render_focus_sweep(
     >>> bool(near[:, :8].std() > far[:, :8].std()), bool(near[:, -8:].std() < far[:, -8:].std())
     (True, True)
     """
-    photo = as_image(image)
+    photo = as_image(image).copy()  # the caller may change the image between frames
     shape = as_aperture(aperture)
     radius = _checked_radius(coc_radius, photo)
     shifts = checks.numbers(offsets, "offsets", above=-_LARGEST_RADIUS, below=_LARGEST_RADIUS)
@@ -228,10 +233,13 @@ class _Task:
                 linear[rows] *= self.recover(photo[rows], self.radius[rows])
             return float(linear[rows].min()), float(linear[rows].max())
 
-        lows, highs = zip(*self.map_(convert, bands(len(photo))), strict=True)
-        light_range = min(lows), max(highs)
+        groups = find_groups(self.radius, reach, self.map_)
+        # The groups behind one another are found one by one, by one thread, while others convert the light.
+        tasks = [groups.behind, *(partial(convert, rows) for rows in bands(len(photo)))]
+        behind, *ranges = self.map_(lambda task: task(), tasks)
+        light_range = min(low for low, _ in ranges), max(high for _, high in ranges)
         everywhere = self.quality == "reference"
-        layers = take_apart(light, light_range, self.radius, reach, self.map_, everywhere=everywhere)
+        layers = take_apart(light, light_range, groups, behind, self.map_, everywhere=everywhere)
         return _Scene(list(layers) if keep or everywhere else layers, linear, light_range, margin_for(reach))
 
     def _frame(self, scene: "_Scene", offset: float, report: Callable[[float], None]) -> FloatArray:
@@ -243,12 +251,16 @@ class _Task:
             scatter.composite(scene.layers, offset, canvas, scene.margin, self.aperture, threshold, self.map_, report)
         low, high = scene.light_range
         photo = self.photo.reshape(canvas.shape)
+        ends = np.array(scene.light_range, np.float32)
+        least, most = encode(ends) if self.linearize else ends
+        if self.recover is None:  # decoding and encoding may have moved these by a rounding
+            least, most = photo.min(), photo.max()
 
         def finish(rows: slice) -> None:
             light = np.clip(canvas[rows], low, high)
             unchanged = np.abs(light - scene.linear[rows]) <= _ROUNDING * max(abs(low), abs(high))
             unchanged &= np.abs(self.radius[rows] + np.float32(offset))[..., np.newaxis] <= _SHARP
-            canvas[rows] = encode(light) if self.linearize else light
+            np.clip(encode(light) if self.linearize else light, least, most, out=canvas[rows])
             np.copyto(canvas[rows], photo[rows], where=unchanged)
 
         self.map_(finish, bands(len(canvas)))

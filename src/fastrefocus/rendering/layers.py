@@ -1,7 +1,7 @@
 """A photo taken apart into layers by depth, each with what nearer layers hide of it filled in."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,11 +72,55 @@ def _continue_into_margin(whole: FloatArray, margin: int) -> None:
     whole[-margin:] = whole[-margin - 1]
 
 
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """A photo's occlusion groups, with a margin around it.
+
+    Attributes
+    ----------
+    radius : ndarray
+        (H + 2 m, W + 2 m) float32, signed.
+    labels : ndarray
+        (H + 2 m, W + 2 m) uint8: 0 farthest; no group is empty.
+    reach : float
+        The largest magnitude that the radius will have, pixels.
+    """
+
+    radius: FloatArray
+    labels: _Labels
+    reach: float
+
+    def behind(self) -> list[_Labels]:
+        """Return for each group the labels without nearer groups, whose pixels get that of the nearest farther one."""
+        behind = [self.labels]
+        for group in range(int(self.labels.max()), 0, -1):
+            behind.insert(0, _core.peel_labels(behind[0], group))
+        return behind
+
+
+def find_groups(photo_radius: FloatArray, reach: float, map_: Map) -> Groups:
+    """Find a photo's occlusion groups.
+
+    Parameters
+    ----------
+    photo_radius : ndarray
+        (H, W) float32, signed.
+    reach : float
+        The largest magnitude that the radius will have, pixels.
+    map_ : callable
+        See `fastrefocus.parallel.thread_map`.
+    """
+    radius, inside = with_margin(photo_radius.shape, reach)
+    inside[:] = photo_radius
+    _continue_into_margin(radius, margin_for(reach))
+    return Groups(radius, label_groups(radius, map_), reach)
+
+
 def take_apart(
     light: FloatArray,
     light_range: tuple[float, float],
-    photo_radius: FloatArray,
-    reach: float,
+    groups: Groups,
+    behind: Sequence[_Labels],
     map_: Map,
     *,
     everywhere: bool = False,
@@ -86,14 +130,12 @@ def take_apart(
     Parameters
     ----------
     light : ndarray
-        (H + 2 m, W + 2 m, C) float32: linear light, C being 1 or 3, with a margin m of `margin_for(reach)`, which is
+        (H + 2 m, W + 2 m, C) float32: linear light, C being 1 or 3, with a margin as `with_margin` makes it, which is
         written to.
     light_range : (float, float)
         The least and the most that light may be.
-    photo_radius : ndarray
-        (H, W) float32, signed.
-    reach : float
-        The largest magnitude that the radius will have, pixels.
+    groups, behind : Groups and list
+        The photo's groups, and what `Groups.behind` returns.
     map_ : callable
         See `fastrefocus.parallel.thread_map`.
     everywhere : bool
@@ -104,28 +146,20 @@ def take_apart(
     Layer
         Of the photo with its margin.
     """
-    margin = margin_for(reach)
-    radius, inside = with_margin(photo_radius.shape, reach)
-    inside[:] = photo_radius
-    for image in (light, radius):
-        _continue_into_margin(image, margin)
-    labels = label_groups(radius, map_)
-    groups = int(labels.max()) + 1
-    boxes, blocks = _core.survey_groups(labels, groups, _BLOCK)
-    behind = [labels]
-    for group in range(groups - 1, 0, -1):
-        behind.insert(0, _core.peel_labels(behind[0], group))
+    radius, labels, margin = groups.radius, groups.labels, margin_for(groups.reach)
+    _continue_into_margin(light, margin)
+    boxes, blocks = _core.survey_groups(labels, len(behind), _BLOCK)
     photo = _core.LabelledPhoto(light, radius, labels, margin, jump_size(radius), light_range, light.copy())
     # A layer's light is spread by up to `reach`, and so is that of what lies around it.
-    around = max(labels.shape) if everywhere else 2 * math.ceil(reach) + 2
-    for group in range(groups):
+    around = max(labels.shape) if everywhere else 2 * math.ceil(groups.reach) + 2
+    for group, labels_behind in enumerate(behind):
         box = _box(boxes[group], labels.shape, around)
-        maker = _core.LayerMaker(photo, group, behind[group], box, _grown(blocks[group], around), _BLOCK)
+        maker = _core.LayerMaker(photo, group, labels_behind, box, _grown(blocks[group], around), _BLOCK)
         map_(lambda rows: maker.look(rows.start, rows.stop), bands(box[2]))  # noqa: B023 - used at once
         map_(lambda rows: maker.halve(rows.start, rows.stop), bands((box[2] + 1) // 2))  # noqa: B023
         maker.fill()
         map_(lambda rows: maker.finish(rows.start, rows.stop), bands(box[2]))  # noqa: B023
-        yield Layer(maker.values, maker.cover, box[0], box[1], groups - 1 - group)
+        yield Layer(maker.values, maker.cover, box[0], box[1], len(behind) - 1 - group)
 
 
 def _box(extent: npt.NDArray[np.int32], shape: tuple[int, ...], around: int) -> _Box:

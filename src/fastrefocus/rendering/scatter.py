@@ -109,7 +109,8 @@ def _coarse_sums(
     scatter: _core.LayerScatter, layer: Layer, threshold: float, map_: Map
 ) -> list[tuple[int, FloatArray, FloatArray]]:
     """Scatter the levels above 0 that any radius falls into."""
-    least, most = scatter.radii()
+    ranges = map_(lambda rows: scatter.radii(rows.start, rows.stop), bands(layer.cover.shape[0]))
+    least, most = min(low for low, _ in ranges), max(high for _, high in ranges)
     sums = []
     for level in range(max(_level(least, threshold), 1), _level(most, threshold) + 1):
         height, width = (_core.level_size(length, level) for length in layer.cover.shape)
