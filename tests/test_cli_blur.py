@@ -198,6 +198,7 @@ def test_options_that_do_not_fit_together(verb, options, message, run, tmp_path)
         ("--roundness", "1.5"),
         ("--cat-eye", "-0.1"),
         ("--highlights", "0.5"),
+        ("--highlights", "1000"),
         ("--existing", "-1"),
         ("--existing", "inf"),
         ("--quality", "best"),
@@ -223,6 +224,12 @@ def test_values_out_of_range(option, value, run):
 
 
 # Aperture
+
+
+def test_an_aperture_that_is_nothing_known_is_refused(run, plain):
+    code, said, _ = run("blur", plain, "--focus", "0.5,0.5", "--aperture", "hex")
+    assert code != 0
+    assert "--aperture hex: neither disk, 5 to 9 blades, nor a file that exists" in said
 
 
 @pytest.mark.parametrize("verb", ["refocus", "blur", "stack"])

@@ -2,13 +2,14 @@
 
 import argparse
 import math
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 import fastrefocus as fr
 from fastrefocus.arrays import FloatArray
-from fastrefocus.cli.inputs import Task, depth_kind, read_grey
+from fastrefocus.cli.inputs import SAMPLE_PREFIX, Task, depth_kind, read_grey
 from fastrefocus.exif import read_lens
 from fastrefocus.optics.focus import Focus
 
@@ -31,6 +32,8 @@ def aperture_of(args: argparse.Namespace) -> fr.Aperture:
     blades = args.aperture if isinstance(args.aperture, int) else None
     mask = None
     if blades is None and args.aperture not in (None, "disk"):
+        if not args.aperture.startswith(SAMPLE_PREFIX) and not Path(args.aperture).exists():
+            raise FileNotFoundError(f"--aperture {args.aperture}: neither disk, 5 to 9 blades, nor a file that exists")
         mask = read_grey(args.aperture, "--aperture").pixels
     try:
         return fr.Aperture(

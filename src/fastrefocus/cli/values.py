@@ -28,8 +28,8 @@ def existing_radius(text: str) -> float:
 
 
 def gain(text: str) -> float:
-    """Read a number >= 1."""
-    return _number(text, lambda value: value >= 1, "a number >= 1")
+    """Read a number from 1 to 100."""
+    return _number(text, lambda value: 1 <= value <= 100, "a number from 1 to 100")
 
 
 def share(text: str) -> float:
