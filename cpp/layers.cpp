@@ -47,25 +47,28 @@ void survey_groups(const std::uint8_t* labels, std::int32_t height, std::int32_t
 void peel_labels(const std::uint8_t* labels, std::uint8_t label, std::int32_t height, std::int32_t width,
                  std::uint8_t* peeled) {
   constexpr std::int32_t kStep = 256, kNone = 1 << 30;
+  constexpr int kTogether = 4;  // rows along which passes go side by side, as each step waits for the one before
   const auto columns = static_cast<std::size_t>(width);
-  std::vector<std::int32_t> codes(static_cast<std::size_t>(height) * columns);
-  for (std::size_t i = 0; i < codes.size(); ++i) codes[i] = labels[i] < label ? labels[i] : kNone;
+  std::vector<std::int32_t> codes(static_cast<std::size_t>(height + kTogether - 1) * columns, kNone);
+  const auto pixels = static_cast<std::size_t>(height) * columns;
+  for (std::size_t i = 0; i < pixels; ++i) codes[i] = labels[i] < label ? labels[i] : kNone;
+  const auto row_at = [&](std::int32_t y) { return codes.data() + static_cast<std::size_t>(y) * columns; };
   const auto pass = [&](std::int32_t* row, const std::int32_t* before) {
     for (std::size_t x = 0; x < columns; ++x) row[x] = std::min(row[x], before[x] + kStep);
   };
-  const auto row_at = [&](std::int32_t y) { return codes.data() + static_cast<std::size_t>(y) * columns; };
   for (std::int32_t y = 1; y < height; ++y) pass(row_at(y), row_at(y - 1));
   for (std::int32_t y = height - 1; y-- > 0;) pass(row_at(y), row_at(y + 1));
-  for (std::int32_t y = 0; y < height; ++y) {
-    std::int32_t* row = row_at(y);
-    std::uint8_t* out = peeled + static_cast<std::size_t>(y) * columns;
-    std::int32_t code = kNone;
-    for (std::size_t x = 0; x < columns; ++x) row[x] = code = std::min(row[x], code + kStep);
-    for (std::size_t x = columns; x-- > 0;) {
-      code = std::min(row[x], code + kStep);
-      out[x] = static_cast<std::uint8_t>(code % kStep);
-    }
+  for (std::int32_t y = 0; y < height; y += kTogether) {
+    std::int32_t* rows = row_at(y);
+    std::int32_t code[kTogether] = {kNone, kNone, kNone, kNone};
+    const auto step = [&](std::size_t x) {
+      for (std::size_t i = 0; i < kTogether; ++i)
+        rows[i * columns + x] = code[i] = std::min(rows[i * columns + x], code[i] + kStep);
+    };
+    for (std::size_t x = 0; x < columns; ++x) step(x);
+    for (std::size_t x = columns; x-- > 0;) step(x);
   }
+  for (std::size_t i = 0; i < pixels; ++i) peeled[i] = static_cast<std::uint8_t>(codes[i] & (kStep - 1));
 }
 
 namespace {

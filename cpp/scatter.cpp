@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <memory>
 
 namespace fastrefocus {
 namespace {
@@ -90,12 +91,17 @@ class Level {
     const auto pixels = static_cast<std::size_t>(last - first) * static_cast<std::size_t>(stride_);
     members_.assign(pixels * N, 0.0f);
     outside_.assign(pixels, 0.0f);
+    has_members_.assign(static_cast<std::size_t>(last - first), 0);
+    has_outside_.assign(static_cast<std::size_t>(last - first), 0);
     const std::int32_t height = level_size(layer_.height, level_);
     for (std::int32_t y = std::max(first - margin_, 0); y < std::min(last + margin_, height); ++y)
       if (join(y)) scatter(y);
     for (std::int32_t y = 0; y < last - first; ++y) {
-      accumulate<N>(members_.data() + std::ptrdiff_t{y} * stride_ * N, members + std::ptrdiff_t{y} * width_ * N);
-      accumulate<1>(outside_.data() + std::ptrdiff_t{y} * stride_, outside + std::ptrdiff_t{y} * width_);
+      const auto row = static_cast<std::size_t>(y);
+      accumulate<N>(has_members_[row], members_.data() + std::ptrdiff_t{y} * stride_ * N,
+                    members + std::ptrdiff_t{y} * width_ * N);
+      accumulate<1>(has_outside_[row], outside_.data() + std::ptrdiff_t{y} * stride_,
+                    outside + std::ptrdiff_t{y} * width_);
     }
   }
 
@@ -182,8 +188,14 @@ class Level {
     const std::ptrdiff_t centre = std::ptrdiff_t{y - first_} * stride_ + margin_ + first;
     const auto i = static_cast<std::size_t>(first);
     const Difference *begin = kernel.begin(top), *end = kernel.end(bottom);
-    if (run.member) add_run<N>(begin, end, &light_[i * N], last - first, members_.data() + centre * N);
-    if (run.outside) add_run<1>(begin, end, &beyond_[i], last - first, outside_.data() + centre);
+    if (run.member) {
+      add_run<N>(begin, end, &light_[i * N], last - first, members_.data() + centre * N);
+      mark(has_members_, y + top, y + bottom);
+    }
+    if (run.outside) {
+      add_run<1>(begin, end, &beyond_[i], last - first, outside_.data() + centre);
+      mark(has_outside_, y + top, y + bottom);
+    }
   }
 
   // The shape at a pixel of the level.
@@ -200,9 +212,17 @@ class Level {
     return 2 * (cell(middle_y, field_.height) * field_.cells + cell(middle_x, field_.width)) + turned;
   }
 
+  void mark(std::vector<std::uint8_t>& rows, std::int32_t first, std::int32_t last) const {
+    std::fill(rows.begin() + (first - first_), rows.begin() + (last - first_) + 1, std::uint8_t{1});
+  }
+
   // The running sum of a row of differences, in double so that rounding does not add up along the row.
   template <int M>
-  void accumulate(const float* differences, float* sums) const {
+  void accumulate(bool any, const float* differences, float* sums) const {
+    if (!any) {
+      std::fill_n(sums, std::ptrdiff_t{width_} * M, 0.0f);
+      return;
+    }
     double running[M] = {};
     for (std::int32_t x = 0; x < margin_; ++x)
       for (int c = 0; c < M; ++c) running[c] += static_cast<double>(differences[std::ptrdiff_t{x} * M + c]);
@@ -227,6 +247,7 @@ class Level {
   std::int32_t first_ = 0, last_ = 0;
   bool joined_ = false;
   std::vector<float> members_, outside_;
+  std::vector<std::uint8_t> has_members_, has_outside_;  // whether anything was added to a row
   std::vector<float> light_, beyond_;
   std::vector<double> radius_;  // exact: a mirrored picture has the same kernels
 };
@@ -282,13 +303,14 @@ void composite(const Scatter& scatter, const std::vector<Sums>& coarse, std::int
                const Canvas& canvas) {
   const std::int32_t height = scatter.layer.height, width = scatter.layer.width;
   const auto pixels = static_cast<std::size_t>(last - first) * static_cast<std::size_t>(width);
-  std::vector<float> members(pixels * N), outside(pixels), scratch;
-  Level<N>(scatter, 0).run(canvas.top + first, canvas.top + last, members.data(), outside.data());
+  const std::unique_ptr<float[]> members(new float[pixels * N]), outside(new float[pixels]);
+  Level<N>(scatter, 0).run(canvas.top + first, canvas.top + last, members.get(), outside.get());
+  std::vector<float> scratch;
   std::vector<Enlarged> levels;
   for (const Sums& sums : coarse) levels.emplace_back(sums, height, width);
   for (std::int32_t y = first; y < last; ++y) {
-    float* light = members.data() + std::ptrdiff_t{y - first} * width * N;
-    float* beyond = outside.data() + std::ptrdiff_t{y - first} * width;
+    float* light = members.get() + std::ptrdiff_t{y - first} * width * N;
+    float* beyond = outside.get() + std::ptrdiff_t{y - first} * width;
     for (const Enlarged& level : levels) {
       const Blend row(level.rows, canvas.top + y);
       add_enlarged<N>(level.sums.members, level.width, row, level.columns, scratch, light);
