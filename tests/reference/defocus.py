@@ -73,7 +73,7 @@ def add(sums, y, x, shares, amounts):
 
 
 def composite(values, cover, offset, threshold, spans, steps, second_moment, levels, canvas):
-    """The layer over the canvas, of the layer's size."""
+    """The layer over the canvas, of the layer's size, and the coverage that its light is divided by."""
     total, outside = 0, 0
     for level in range(levels + 1):
         light, beyond = level_sums(values, cover, offset, level, threshold, spans, steps, second_moment)
@@ -84,4 +84,4 @@ def composite(values, cover, offset, threshold, spans, steps, second_moment, lev
     whole = coverage + outside[..., np.newaxis]
     some = coverage > LEAST_COVERAGE
     scale = np.where(some, 1 / np.where(some, whole, 1), 0)
-    return total[..., :-1] * scale + (1 - coverage * scale) * canvas
+    return total[..., :-1] * scale + (1 - coverage * scale) * canvas, whole
