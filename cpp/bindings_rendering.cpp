@@ -162,9 +162,21 @@ class LayerArrays {
     maker_->halve(first, last);
   }
 
-  void fill() {
+  void quarter(std::int32_t first, std::int32_t last) {
+    check_rows(first, last, (height_ + 3) / 4);
     const py::gil_scoped_release unlocked;
-    maker_->fill();
+    maker_->quarter(first, last);
+  }
+
+  void fill_quarter() {
+    const py::gil_scoped_release unlocked;
+    maker_->fill_quarter();
+  }
+
+  void fill_half(std::int32_t first, std::int32_t last) {
+    check_rows(first, last, (height_ + 1) / 2);
+    const py::gil_scoped_release unlocked;
+    maker_->fill_half(first, last);
   }
 
   void finish(std::int32_t first, std::int32_t last) {
@@ -492,7 +504,11 @@ void bind_rendering(py::module_& m) {
            "First, for all rows: say of the pixels of rows first..last - 1 what they are to the layer.")
       .def("halve", &LayerArrays::halve, py::arg("first"), py::arg("last"),
            "Then, for (h + 1) // 2 rows: halve what is known, for push-pull.")
-      .def("fill", &LayerArrays::fill, "Then, once: fill in what is not known.")
+      .def("quarter", &LayerArrays::quarter, py::arg("first"), py::arg("last"),
+           "Then, for (h + 3) // 4 rows: halve it again.")
+      .def("fill_quarter", &LayerArrays::fill_quarter, "Then, once: fill in what is not known at a quarter of the size.")
+      .def("fill_half", &LayerArrays::fill_half, py::arg("first"), py::arg("last"),
+           "Then, for (h + 1) // 2 rows: fill in what is not known at half the size.")
       .def("finish", &LayerArrays::finish, py::arg("first"), py::arg("last"),
            "Then, for all rows: write `values` and `cover`, and bring the plate up to date.")
       .def_property_readonly("values", &LayerArrays::values, "(h, w, C + 1) float32: the part's light, and its radius.")

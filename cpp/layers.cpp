@@ -144,9 +144,10 @@ class Maker : public LayerMaker {
       }
   }
 
-  void halve(std::int32_t first, std::int32_t last) override { push_pull_.pull(first, last); }
-
-  void fill() override { push_pull_.push(); }
+  void halve(std::int32_t first, std::int32_t last) override { push_pull_.halve(first, last); }
+  void quarter(std::int32_t first, std::int32_t last) override { push_pull_.quarter(first, last); }
+  void fill_quarter() override { push_pull_.fill_quarter(); }
+  void fill_half(std::int32_t first, std::int32_t last) override { push_pull_.fill_half(first, last); }
 
   void finish(std::int32_t first, std::int32_t last) override {
     for (std::int32_t y = first; y < last; ++y)

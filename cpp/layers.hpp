@@ -59,10 +59,12 @@ class LayerMaker {
   virtual ~LayerMaker() = default;
   // First, all rows.
   virtual void look(std::int32_t first, std::int32_t last) = 0;
-  // Then, all rows of an image of half the height, rounded up.
+  // Then, to fill in what is hidden (see PushPull), all rows of the image of half the size, rounded up, and all rows of
+  // that of half the size of this; then, once, the latter is filled; then all rows of the former.
   virtual void halve(std::int32_t first, std::int32_t last) = 0;
-  // Then, once.
-  virtual void fill() = 0;
+  virtual void quarter(std::int32_t first, std::int32_t last) = 0;
+  virtual void fill_quarter() = 0;
+  virtual void fill_half(std::int32_t first, std::int32_t last) = 0;
   // Then, all rows.
   virtual void finish(std::int32_t first, std::int32_t last) = 0;
 };

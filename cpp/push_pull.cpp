@@ -90,16 +90,11 @@ void enlarge(const WeightedImage<N>& half, std::int32_t y, std::int32_t x, std::
                rows.share * ((1 - columns.share) * c[i] + columns.share * d[i]);
 }
 
+// Fills rows first..last - 1 of an image from that of half the size.
 template <int N>
-void fill(WeightedImage<N>& image) {
-  const auto known = [](float weight) { return weight == 1; };
-  if (image.weights.size() == 1 || std::all_of(image.weights.begin(), image.weights.end(), known)) return;
-  WeightedImage<N> half(halved(image.height), halved(image.width));
-  halve<N>(image.values.data(), [&](std::ptrdiff_t i) { return image.weights[static_cast<std::size_t>(i)]; },
-           image.height, image.width, true, 0, half.height, half);
-  fill(half);
+void fill_rows(WeightedImage<N>& image, const WeightedImage<N>& half, std::int32_t first, std::int32_t last) {
   float filled[N];
-  for (std::int32_t y = 0; y < image.height; ++y)
+  for (std::int32_t y = first; y < last; ++y)
     for (std::int32_t x = 0; x < image.width; ++x) {
       const std::ptrdiff_t i = std::ptrdiff_t{y} * image.width + x;
       const float weight = image.weights[static_cast<std::size_t>(i)];
@@ -108,6 +103,22 @@ void fill(WeightedImage<N>& image) {
       float* value = image.values.data() + i * N;
       for (int c = 0; c < N; ++c) value[c] = weight * value[c] + (1 - weight) * filled[c];
     }
+}
+
+template <int N>
+void halve_smoothly(const WeightedImage<N>& image, std::int32_t first, std::int32_t last, WeightedImage<N>& half) {
+  halve<N>(image.values.data(), [&](std::ptrdiff_t i) { return image.weights[static_cast<std::size_t>(i)]; },
+           image.height, image.width, true, first, last, half);
+}
+
+template <int N>
+void fill(WeightedImage<N>& image) {
+  const auto known = [](float weight) { return weight == 1; };
+  if (image.weights.size() == 1 || std::all_of(image.weights.begin(), image.weights.end(), known)) return;
+  WeightedImage<N> half(halved(image.height), halved(image.width));
+  halve_smoothly(image, 0, half.height, half);
+  fill(half);
+  fill_rows(image, half, 0, image.height);
 }
 
 }  // namespace
@@ -121,18 +132,33 @@ WeightedImage<N>::WeightedImage(std::int32_t rows, std::int32_t columns)
 
 template <int N>
 PushPull<N>::PushPull(const float* values, const std::uint8_t* known, std::int32_t height, std::int32_t width)
-    : values_(values), known_(known), height_(height), width_(width), half_(halved(height), halved(width)) {}
+    : values_(values),
+      known_(known),
+      height_(height),
+      width_(width),
+      half_(halved(height), halved(width)),
+      quarter_(halved(half_.height), halved(half_.width)) {}
 
 // Plain means of four for the first halving, which has the most pixels.
 template <int N>
-void PushPull<N>::pull(std::int32_t first, std::int32_t last) {
-  halve<N>(values_, [&](std::ptrdiff_t i) { return static_cast<float>(known_[i]) * (1.0f / 255); }, height_, width_,
-           false, first, last, half_);
+void PushPull<N>::halve(std::int32_t first, std::int32_t last) {
+  fastrefocus::halve<N>(values_, [&](std::ptrdiff_t i) { return static_cast<float>(known_[i]) * (1.0f / 255); },
+                        height_, width_, false, first, last, half_);
 }
 
 template <int N>
-void PushPull<N>::push() {
-  fill(half_);
+void PushPull<N>::quarter(std::int32_t first, std::int32_t last) {
+  halve_smoothly(half_, first, last, quarter_);
+}
+
+template <int N>
+void PushPull<N>::fill_quarter() {
+  fill(quarter_);
+}
+
+template <int N>
+void PushPull<N>::fill_half(std::int32_t first, std::int32_t last) {
+  fill_rows(half_, quarter_, first, last);
 }
 
 template <int N>

@@ -27,12 +27,14 @@ class PushPull {
  public:
   PushPull(const float* values, const std::uint8_t* known, std::int32_t height, std::int32_t width);
 
-  // The rows of the image of half the size.
-  std::int32_t half_height() const { return half_.height; }
-  // First, all rows of the image of half the size; in any number of threads.
-  void pull(std::int32_t first, std::int32_t last);
+  // First, all rows of the image of half the size, then all rows of that of a quarter of the size; in any number of
+  // threads. The quarter's rows are (height + 3) / 4.
+  void halve(std::int32_t first, std::int32_t last);
+  void quarter(std::int32_t first, std::int32_t last);
   // Then, once.
-  void push();
+  void fill_quarter();
+  // Then, all rows of the image of half the size.
+  void fill_half(std::int32_t first, std::int32_t last);
   // Then, the value with which to fill a pixel.
   void sample(std::int32_t y, std::int32_t x, float* value) const;
 
@@ -40,7 +42,7 @@ class PushPull {
   const float* values_;
   const std::uint8_t* known_;
   std::int32_t height_, width_;
-  WeightedImage<N> half_;
+  WeightedImage<N> half_, quarter_;
 };
 
 }  // namespace fastrefocus

@@ -50,7 +50,9 @@ def whole_layer(light, radius, labels, label, *, margin=0, jump=1.0, light_range
     maker = _core.LayerMaker(photo, label, behind, (0, 0, height, width), np.ones((1, 1), bool), max(height, width))
     maker.look(0, height)
     maker.halve(0, (height + 1) // 2)
-    maker.fill()
+    maker.quarter(0, (height + 3) // 4)
+    maker.fill_quarter()
+    maker.fill_half(0, (height + 1) // 2)
     maker.finish(0, height)
     return maker.values, maker.cover
 
@@ -403,7 +405,7 @@ def test_bad_arguments_of_a_layer_maker_are_named(change, error, message):
         layer_maker(**change)
 
 
-@pytest.mark.parametrize(("method", "height"), [("look", 6), ("halve", 3), ("finish", 6)])
+@pytest.mark.parametrize(("method", "height"), [("look", 6), ("halve", 3), ("quarter", 2), ("fill_half", 3), ("finish", 6)])
 def test_rows_are_checked(method, height):
     maker = layer_maker()
     for first, last in ((-1, 2), (2, 2), (3, 1), (0, height + 1)):
@@ -416,6 +418,8 @@ def test_a_maker_keeps_its_photo():
     maker = layer_maker(photo=labelled_photo(light=LIGHT + 0.5, plate=LIGHT + 0.5))
     maker.look(0, 6)
     maker.halve(0, 3)
-    maker.fill()
+    maker.quarter(0, (len(maker.cover) + 3) // 4)
+    maker.fill_quarter()
+    maker.fill_half(0, (len(maker.cover) + 1) // 2)
     maker.finish(0, 6)
     assert (maker.values[1:-1, 1:-1, :3] == 0.5).all()

@@ -243,7 +243,9 @@ class _Task:
         return _Scene(list(layers) if keep or everywhere else layers, linear, light_range, margin_for(reach))
 
     def _frame(self, scene: "_Scene", offset: float, report: Callable[[float], None]) -> FloatArray:
-        canvas = scene.linear.copy()  # which stays where hardly any light falls
+        canvas = np.empty(scene.linear.shape, np.float32)
+        # The photo's own light stays where hardly any falls.
+        self.map_(lambda rows: np.copyto(canvas[rows], scene.linear[rows]), bands(len(canvas)))
         if self.quality == "reference":
             sampling.composite(scene.layers, offset, canvas, scene.margin, self.aperture, self.map_, report)
         else:

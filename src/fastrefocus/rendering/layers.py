@@ -1,7 +1,7 @@
 """A photo taken apart into layers by depth, each with what nearer layers hide of it filled in."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -149,17 +149,26 @@ def take_apart(
     radius, labels, margin = groups.radius, groups.labels, margin_for(groups.reach)
     _continue_into_margin(light, margin)
     boxes, blocks = _core.survey_groups(labels, len(behind), _BLOCK)
-    photo = _core.LabelledPhoto(light, radius, labels, margin, jump_size(radius), light_range, light.copy())
+    plate = np.empty_like(light)
+    map_(lambda rows: np.copyto(plate[rows], light[rows]), bands(len(light)))
+    photo = _core.LabelledPhoto(light, radius, labels, margin, jump_size(radius), light_range, plate)
     # A layer's light is spread by up to `reach`, and so is that of what lies around it.
     around = max(labels.shape) if everywhere else 2 * math.ceil(groups.reach) + 2
     for group, labels_behind in enumerate(behind):
         box = _box(boxes[group], labels.shape, around)
         maker = _core.LayerMaker(photo, group, labels_behind, box, _grown(blocks[group], around), _BLOCK)
-        map_(lambda rows: maker.look(rows.start, rows.stop), bands(box[2]))  # noqa: B023 - used at once
-        map_(lambda rows: maker.halve(rows.start, rows.stop), bands((box[2] + 1) // 2))  # noqa: B023
-        maker.fill()
-        map_(lambda rows: maker.finish(rows.start, rows.stop), bands(box[2]))  # noqa: B023
+        height = box[2]
+        steps = [(maker.look, height), (maker.halve, (height + 1) // 2), (maker.quarter, (height + 3) // 4)]
+        for step, rows in steps:
+            _for_bands(step, rows, map_)
+        maker.fill_quarter()
+        for step, rows in ((maker.fill_half, (height + 1) // 2), (maker.finish, height)):
+            _for_bands(step, rows, map_)
         yield Layer(maker.values, maker.cover, box[0], box[1], len(behind) - 1 - group)
+
+
+def _for_bands(step: Callable[[int, int], None], height: int, map_: Map) -> None:
+    map_(lambda rows: step(rows.start, rows.stop), bands(height))
 
 
 def _box(extent: npt.NDArray[np.int32], shape: tuple[int, ...], around: int) -> _Box:
