@@ -97,8 +97,9 @@ def test_no_value_leaves_the_range_of_the_image(scene, quality, linearize):
     image, radius = scene
     image = 0.2 + 0.5 * image
     result = render_defocus(image, radius, quality=quality, linearize=linearize)
-    assert result.min() >= image.min() - 1e-6  # of rounding in the encoding
-    assert result.max() <= image.max() + 1e-6
+    rounding = 1e-6 if linearize else 0  # of the encoding
+    assert result.min() >= image.min() - rounding
+    assert result.max() <= image.max() + rounding
 
 
 @settings(max_examples=50)
@@ -582,10 +583,10 @@ def test_the_smallest_images_and_the_largest_radii(shape, radius):
 
 
 def test_a_single_pixel_far_out_of_focus_leaves_no_hole():
-    image = np.full((120, 137), 0.6, np.float32)
+    image = np.full((260, 271), 0.6, np.float32)
     image[0, 0] = 0
-    radius = np.zeros((120, 137))
-    radius[60, 70] = 400
+    radius = np.zeros((260, 271))
+    radius[60, 70] = 1000  # too small a jump to be worth a layer
     result = render_defocus(image, radius, linearize=False)
     np.testing.assert_allclose(result[2:, 2:], 0.6, atol=1e-3)
 

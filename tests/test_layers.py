@@ -123,6 +123,14 @@ def test_a_cut_misses_the_slanted_ground_where_it_can():
     assert (np.diff(lowest_ground.astype(int)) >= 0).all()
 
 
+def test_a_cut_misses_ground_that_reaches_nearly_as_near():
+    ground = np.concatenate([np.linspace(10, 3, 40), np.linspace(3, -4, 20)]).astype(np.float32)
+    photo = ground[:, np.newaxis] + np.zeros((1, 90), np.float32)
+    photo[10:40, 30:60] = -5
+    labels = label_groups(photo, serial)
+    np.testing.assert_array_equal(labels, photo == -5)
+
+
 @given(SEEDS, SHAPES, st.sampled_from([1.0, 5.0, 40.0]))
 def test_groups_are_ordered_few_and_none_is_empty(seed, shape, largest):
     rng = np.random.default_rng(seed)
@@ -405,7 +413,9 @@ def test_bad_arguments_of_a_layer_maker_are_named(change, error, message):
         layer_maker(**change)
 
 
-@pytest.mark.parametrize(("method", "height"), [("look", 6), ("halve", 3), ("quarter", 2), ("fill_half", 3), ("finish", 6)])
+@pytest.mark.parametrize(
+    ("method", "height"), [("look", 6), ("halve", 3), ("quarter", 2), ("fill_half", 3), ("finish", 6)]
+)
 def test_rows_are_checked(method, height):
     maker = layer_maker()
     for first, last in ((-1, 2), (2, 2), (3, 1), (0, height + 1)):
