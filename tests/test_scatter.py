@@ -236,7 +236,7 @@ def test_turned_cells_of_a_cat_eye_follow_the_place():
 @pytest.mark.parametrize("cat_eye", [0.0, 0.8])
 def test_a_mirrored_layer_is_scattered_as_the_layer_is(cat_eye):
     """Means that lie between two steps of the radius, and pixels between two cells of the photo, do not tip over."""
-    aperture, (height, width) = Aperture(cat_eye=cat_eye), (54, 90)
+    aperture, (height, width) = Aperture(cat_eye=cat_eye), ((54, 90) if cat_eye else (56, 88))
     cover = np.full((height, width), 255, np.uint8)
     for seed in range(3):
         rng = np.random.default_rng(seed)
