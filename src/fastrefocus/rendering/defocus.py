@@ -259,7 +259,7 @@ class _Task:
             least, most = photo.min(), photo.max()
 
         def finish(rows: slice) -> None:
-            light = np.clip(canvas[rows], low, high)
+            light = canvas[rows]
             unchanged = np.abs(light - scene.linear[rows]) <= _ROUNDING * max(abs(low), abs(high))
             unchanged &= np.abs(self.radius[rows] + np.float32(offset))[..., np.newaxis] <= _SHARP
             np.clip(encode(light) if self.linearize else light, least, most, out=canvas[rows])
