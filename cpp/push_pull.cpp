@@ -64,6 +64,7 @@ void halve(const float* values, Weight weight_of, std::int32_t height, std::int3
         for (int j = 0; j < columns.count; ++j) {
           const std::ptrdiff_t k = std::ptrdiff_t{rows.pixels[i]} * width + columns.pixels[j];
           const double weight = rows.weights[i] * columns.weights[j] * weight_of(k);
+          if (weight == 0) continue;  // the value need not have been set
           for (int c = 0; c < N; ++c) sums[c] += weight * static_cast<double>(values[k * N + c]);
           total += weight;
         }

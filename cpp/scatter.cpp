@@ -74,13 +74,13 @@ class Level {
         most_(std::ldexp(scatter.threshold, level)),
         margin_(kernels_.margin()),
         stride_(kernels_.stride()) {
-    // Joining pixels and enlarging the level's picture blur, too: by (s^2 - 1) / 12 + s^2 / 12 + s^2 / 6 + 1 / 12
-    // pixels^2 along each axis where a kernel at full size has 1 / 12. The radius makes up for it.
     share_ = 1 / (static_cast<float>(size_) * static_cast<float>(size_));
     const auto width = static_cast<std::size_t>(width_);
     light_.resize(width * N);
     beyond_.resize(width);
     radius_.resize(width);
+    // Joining pixels and enlarging the level's picture blur, too: by (s^2 - 1) / 12 + s^2 / 12 + s^2 / 6 + 1 / 12
+    // pixels^2 along each axis where a kernel at full size has 1 / 12. The radius makes up for it.
     const float s2 = static_cast<float>(size_) * static_cast<float>(size_);
     surplus_ = level == 0 ? 0.0f : (1.0f / 3 - 1 / (12 * s2)) / scatter.second_moment;
   }
