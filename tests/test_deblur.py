@@ -7,7 +7,8 @@ from scipy.ndimage import convolve
 from skimage.feature import canny
 
 from fastrefocus import Cancelled, Candidate, deblur, deconvolve, progress
-from fastrefocus.deconvolution.channels import SIGMAS, edge_distance, edge_weight, intensity
+from fastrefocus.deconvolution.channels import edge_distance, edge_weight, intensity
+
 from fastrefocus.deconvolution.result import psnr_db
 from fastrefocus.deconvolution.selection import BLIND_LAMS, LAMS
 from fastrefocus.light import decode, encode

@@ -44,10 +44,10 @@ def test_filter_that_changes_nothing_gives_the_image_back(shape, backend):
     transform = RealFFT2(shape)
     for seed in range(2):  # the second time in used buffers
         image = picture(shape) + np.float32(seed)
-        transform.input[...] = image
+        transform.input[0] = image
         transform.filter(lambda block, columns: None)
-        np.testing.assert_array_equal(transform.input, image)
-        np.testing.assert_allclose(transform.output / image.size, image, rtol=1e-6, atol=1e-6)
+        np.testing.assert_array_equal(transform.input[0], image)
+        np.testing.assert_allclose(transform.output[0] / image.size, image, rtol=1e-6, atol=1e-6)
 
 
 @each_shape
@@ -59,11 +59,11 @@ def test_filter_sees_every_column_of_the_spectrum_once(shape, backend):
     count = np.zeros(transform.spectrum_shape, int)
 
     def look(block, columns):
-        assert block.flags.c_contiguous
-        seen[columns] += block
+        assert block[0].flags.c_contiguous
+        seen[columns] += block[0]
         count[columns] += 1
 
-    transform.input[...] = image
+    transform.input[0] = image
     transform.filter(look)
     np.testing.assert_array_equal(seen, expected)
     assert (count == 1).all()
@@ -78,10 +78,28 @@ def test_filter_multiplies_the_spectrum(shape, backend):
     def convolve(block, columns):
         block *= response[columns]
 
-    transform.input[...] = image
+    transform.input[0] = image
     transform.filter(convolve)
     expected = np.fft.ifft2(np.fft.fft2(image) * np.fft.fft2(kernel)).real
-    np.testing.assert_allclose(transform.output, expected, rtol=2e-6)
+    np.testing.assert_allclose(transform.output[0], expected, rtol=2e-6)
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+@each_shape
+def test_images_transformed_together_are_those_transformed_alone(shape, count, backend):
+    images = np.stack([picture(shape) * (i + 1) for i in range(count)])
+    together, alone = RealFFT2(shape, count), RealFFT2(shape)
+    seen = np.zeros((count, *together.spectrum_shape), np.complex64)
+
+    def shift(block, columns):
+        seen[:, columns] = block
+        block[...] = np.roll(block, 1, axis=0)
+
+    together.input[...] = images
+    together.filter(shift)
+    np.testing.assert_allclose(together.output / images[0].size, np.roll(images, 1, axis=0), atol=1e-6 * count)
+    for spectrum, image in zip(seen, images, strict=True):
+        np.testing.assert_allclose(spectrum, alone.forward(image), rtol=1e-5, atol=1e-5 * image.sum())
 
 
 def test_scipy_does_without_pyfftw(monkeypatch):

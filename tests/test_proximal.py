@@ -2,81 +2,130 @@ import numpy as np
 import pytest
 from reference import admm as reference
 
+from fastrefocus.deconvolution.half_quadratic import BETAS
 from fastrefocus.native import proximal
 
 H, W = 9, 14
-KERNELS = ("_relax_row", "_split_row", "_divergence_row", "dual_update", "x_update")
+SHAPES = [(H, W), (1, 7), (7, 1), (1, 1), (2, 2)]
 
 
 @pytest.fixture(params=["compiled", "interpreted"], autouse=True)
 def kernels(request, monkeypatch):
     """Run each test on the compiled kernels, and on the Python that they are compiled from."""
     if request.param == "interpreted":
-        for name in KERNELS:
-            monkeypatch.setattr(proximal, name, getattr(proximal, name).py_func)
+        for name, function in list(vars(proximal).items()):
+            if hasattr(function, "py_func"):
+                monkeypatch.setattr(proximal, name, function.py_func)
 
 
 def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def dual_update(x, v, *, t=0.3, alpha=1.0, isotropic=True):
-    """Return the new v and D'(z - u), both for float32 copies of the arguments, and the three sums."""
-    vy, vx = v.copy()
-    out = np.empty_like(x)
-    sums = proximal.dual_update(x, vy, vx, out, np.float32(t), np.float32(alpha), isotropic)
-    return np.stack([vy, vx]), out, sums
+def variation_update(x, v, *, previous=None, counted=None, t=0.3, rho=1.0, alpha=1.0, isotropic=True):
+    """Return the new v, rho D'(z - u) and the sums, for copies of x (channels, H, W) in a stack and of v."""
+    my, mx = (np.ones(n, np.float32) for n in x.shape[1:]) if counted is None else counted
+    stack = np.stack([x, np.full_like(x, np.nan)], axis=1)
+    out = np.full_like(stack, 7)
+    new_v = v.copy()
+    previous = np.zeros_like(x) if previous is None else previous
+    numbers = (np.float32(number) for number in (t, rho, alpha))
+    sums = proximal.variation_update(stack, previous, new_v, out, my, mx, *numbers, isotropic)
+    assert sums.dtype == np.float64
+    assert (out[:, 1] == 7).all()
+    return new_v, out[:, 0], sums
 
 
 @pytest.mark.parametrize("isotropic", [True, False])
 @pytest.mark.parametrize("alpha", [1.0, 1.8, 0.5])
-@pytest.mark.parametrize("shape", [(H, W), (1, 7), (7, 1), (1, 1)])
-def test_dual_update_equals_the_textbook(shape, alpha, isotropic):
-    x, v, t = normal(*shape), normal(2, *shape, seed=1), 0.3
-    x64, v64 = x.astype(float), v.astype(float)
-    z = reference.shrink(v64, t, isotropic)
-    u = v64 - z
-    gradient = reference.differences(x64)
+@pytest.mark.parametrize("seam", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_variation_update_equals_the_textbook(shape, channels, seam, alpha, isotropic):
+    x, v, t, rho = normal(channels, *shape), normal(channels, 2, *shape, seed=1), 0.3, 0.7
+    my, mx = (np.ones(n, np.float32) for n in shape)
+    if seam:
+        my[shape[0] // 2] = mx[shape[1] // 2] = 0
+    counted = np.stack(np.broadcast_arrays(my[:, np.newaxis], mx))
+
+    def shrink(v):  # what is not counted costs nothing, and is not shrunk
+        return counted * reference.shrink(counted * v, t, isotropic) + (1 - counted) * v
+
+    z = shrink(v.astype(float))
+    u = v - z
+    gradient = reference.differences(x.astype(float))
     relaxed = alpha * gradient + (1 - alpha) * z
-    new_z = reference.shrink(relaxed + u, t, isotropic)
+    new_z = shrink(relaxed + u)
     new_u = u + relaxed - new_z
 
-    new_v, divergence, sums = dual_update(x, v, t=t, alpha=alpha, isotropic=isotropic)
+    new_v, divergence, sums = variation_update(x, v, counted=(my, mx), t=t, rho=rho, alpha=alpha, isotropic=isotropic)
     np.testing.assert_allclose(new_v, new_z + new_u, atol=2e-6)
-    np.testing.assert_allclose(divergence, reference.adjoint_differences(new_z - new_u), atol=4e-6)
-    expected = reference.total_variation(gradient, isotropic), np.sum((gradient - z) ** 2), np.sum(gradient**2)
-    np.testing.assert_allclose(sums, expected, rtol=2e-6)
+    np.testing.assert_allclose(divergence, rho * reference.adjoint_differences(new_z - new_u), atol=4e-6)
+    variation = reference.total_variation(counted * gradient, isotropic)
+    violation, power = np.sum((gradient - z) ** 2), np.sum((counted * gradient) ** 2)
+    np.testing.assert_allclose(sums[:3], (variation, violation, power), rtol=2e-6)
+
+
+@pytest.mark.parametrize("image_shape", [(H, W), (5, 8), (1, 1)])
+def test_variation_update_measures_the_change_in_the_image_only(image_shape):
+    image = np.s_[:, : image_shape[0], : image_shape[1]]
+    x, previous = normal(3, H, W), normal(3, *image_shape, seed=1)
+    difference = x[image] - previous
+    _, _, sums = variation_update(x, np.zeros((3, 2, H, W), np.float32), previous=previous)
+    np.testing.assert_allclose(sums[3:], (np.sum(difference**2), np.sum(x[image] ** 2)), rtol=1e-6)
+    np.testing.assert_array_equal(previous, x[image])
 
 
 @pytest.mark.parametrize("isotropic", [True, False])
 def test_divergence_is_the_adjoint_of_the_differences(isotropic):
-    x, w = normal(H, W), normal(2, H, W, seed=1)
-    zero = np.zeros_like(w)
-    gradient, _, _ = dual_update(x, zero, isotropic=isotropic)  # v <- 0 + (D x - 0)
-    _, divergence, _ = dual_update(x, w, t=1e-15, alpha=0, isotropic=isotropic)  # D'(v - 2 clip(v, 0))
+    x, w = normal(2, H, W), normal(2, 2, H, W, seed=1)
+    gradient, _, _ = variation_update(x, np.zeros_like(w), isotropic=isotropic)  # v <- 0 + (D x - 0)
+    _, divergence, _ = variation_update(x, w, t=1e-15, alpha=0, isotropic=isotropic)  # D'(v - 2 clip(v, 0))
     np.testing.assert_allclose(np.sum(gradient * w), np.sum(x * divergence), rtol=1e-5)
 
 
 @pytest.mark.parametrize("isotropic", [True, False])
 @pytest.mark.parametrize("t", [1e-18, 1e18])
-def test_dual_update_at_the_ends_of_float32(t, isotropic):
-    x, v = np.zeros((H, W), np.float32), normal(2, H, W)
-    v[:, ::2] = 0
-    new_v, divergence, _ = dual_update(x, v, t=t, alpha=0, isotropic=isotropic)
+def test_variation_update_at_the_ends_of_float32(t, isotropic):
+    x, v = np.zeros((1, H, W), np.float32), normal(1, 2, H, W)
+    v[..., ::2, :] = 0
+    new_v, divergence, _ = variation_update(x, v, t=t, alpha=0, isotropic=isotropic)
     np.testing.assert_array_equal(new_v, v)
     sign = 1 if t < 1 else -1  # all of v is z, or all of it is u
     np.testing.assert_allclose(divergence, sign * reference.adjoint_differences(v.astype(float)), atol=1e-6)
 
 
-def test_x_update_solves_the_normal_equations():
-    columns = 5
-    otf, observed, block = (normal(columns, H, seed=s) + 1j * normal(columns, H, seed=s + 9) for s in range(3))
-    ly, lx = normal(H) ** 2, normal(columns, seed=1) ** 2
-    rho, scale = 0.7, 0.25
-    right_side = np.conj(otf) * observed + rho * block
-    expected = right_side / (np.abs(otf) ** 2 + rho * (ly + lx[:, np.newaxis]))
+@pytest.mark.parametrize("alpha", [1.0, 1.8])
+@pytest.mark.parametrize(("low", "high"), [(-0.5, 0.8), (0, np.inf)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_range_update_equals_the_textbook(shape, low, high, alpha):
+    stack, q, mu = normal(3, 2, *shape), normal(3, *shape, seed=1), 0.3
+    out = normal(3, 2, *shape, seed=2)
+    s = np.clip(q.astype(float), low, high)
+    dual = q - s
+    relaxed = alpha * stack[:, 0] + (1 - alpha) * s
+    new_s = np.clip(relaxed + dual, low, high)
+    new_dual = dual + relaxed - new_s
+    expected = out.astype(float)
+    expected[:, 0] += mu * (new_s - new_dual)
 
-    errors = proximal.x_update(block, otf, observed, ly, lx, np.float32(rho), np.float32(scale))
-    np.testing.assert_allclose(block, scale * expected, rtol=2e-5)
-    assert errors.dtype == np.float64
-    np.testing.assert_allclose(errors, np.sum(np.abs(otf * expected - observed) ** 2, axis=1), rtol=2e-5)
+    proximal.range_update(stack, q, out, *(np.float32(number) for number in (low, high, mu, alpha)))
+    np.testing.assert_allclose(q, new_s + new_dual, atol=1e-6)
+    np.testing.assert_allclose(out, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("beta", [*BETAS, 1e-3, 1e5])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_hyper_laplacian_update_takes_the_best_differences(shape, beta):
+    x, weight = normal(*shape), 0.4
+    x[:, ::3] *= 0.05
+    out = np.full_like(x, np.nan)
+    proximal.hyper_laplacian_update(x, out, np.float32(beta), np.float32(weight))
+    best = reference.shrink_hyper_laplacian(reference.differences(x.astype(float)), beta)
+    np.testing.assert_allclose(out, weight * reference.adjoint_differences(best), atol=1e-5)
+
+
+def test_hyper_laplacian_of_nothing_is_nothing():
+    out = np.full((H, W), np.nan, np.float32)
+    proximal.hyper_laplacian_update(np.full((H, W), 0.3, np.float32), out, np.float32(1), np.float32(0.4))
+    np.testing.assert_array_equal(out, 0)

@@ -1,17 +1,19 @@
-from .deconvolution.channels import deblur
+from .deconvolution.deblur import deblur
 from .deconvolution.deconvolve import deconvolve
 from .deconvolution.result import Candidate, DeconvolutionResult
 from .depth.depth_map import DepthMap
 from .depth.onnx_model import estimate_depth
 from .depth.postprocess import postprocess_depth
 from .depth.refine import refine_depth
-from .errors import Cancelled, FastRefocusError, LibraryError, ModelError, PhotoError
+from .errors import Cancelled, ConvergenceWarning, FastRefocusError, LibraryError, ModelError, PhotoError
 from .optics.aperture import Aperture
 from .optics.calibration import DiskFit, fit_disk_psf
 from .optics.coc import DepthRange, coc_from_depth, missing_blur
 from .optics.focus import FocusBand
 from .optics.lens import ThinLens
 from .optics.psf import disk_psf, gaussian_psf, polygon_psf
+from .optics.psf_fit import PsfFit, fit_psf
+from .optics.psf_grid import PsfGrid, fit_psf_grid
 from .photo import Photo, read_photo, write_photo
 from .pipeline import RefocusResult, refocus
 from .progress import Callback
@@ -28,6 +30,7 @@ __all__ = [
     "Callback",
     "Cancelled",
     "Candidate",
+    "ConvergenceWarning",
     "DeconvolutionResult",
     "DepthMap",
     "DepthRange",
@@ -39,6 +42,8 @@ __all__ = [
     "PatchLibrary",
     "Photo",
     "PhotoError",
+    "PsfFit",
+    "PsfGrid",
     "RefocusResult",
     "SynthesisResult",
     "ThinLens",
@@ -50,6 +55,8 @@ __all__ = [
     "disk_psf",
     "estimate_depth",
     "fit_disk_psf",
+    "fit_psf",
+    "fit_psf_grid",
     "gaussian_psf",
     "missing_blur",
     "polygon_psf",

@@ -1,13 +1,15 @@
 """The one place where arrays that come from outside are checked and converted."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 #: A float image holds values of 0..1, with this much room for noise and for highlights.
 FLOAT_RANGE = (-0.5, 16.0)
@@ -203,7 +205,7 @@ def as_mask(mask: npt.ArrayLike, shape: Sequence[int], name: str = "mask") -> Bo
     return np.ascontiguousarray(array)
 
 
-def split_channels(image: FloatArray) -> list[FloatArray]:
+def split_channels(image: npt.NDArray[_Scalar]) -> list[npt.NDArray[_Scalar]]:
     """Return an image's channels as (H, W) views."""
     return [image] if image.ndim == 2 else [image[..., i] for i in range(image.shape[2])]
 

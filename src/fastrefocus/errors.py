@@ -19,3 +19,11 @@ class LibraryError(FastRefocusError, ValueError):
 
 class Cancelled(FastRefocusError):
     """The caller's ``callback`` returned False."""
+
+
+class ConvergenceWarning(UserWarning):
+    """An iteration ended at its last step, not because it had converged."""
+
+
+class ResidualWarning(UserWarning):
+    """The blur assumed does not explain the photo: what is left over is not noise."""

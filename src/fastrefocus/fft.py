@@ -20,11 +20,13 @@ from fastrefocus.arrays import FloatArray
 
 ComplexArray = npt.NDArray[np.complex64]
 
-#: Called with a block of the spectrum, complex64 (columns, H), to change in place, and the columns' slice.
+#: Called with a block of every image's spectrum, complex64 (count, columns, H), to change in place, and the columns'
+#: slice.
 BlockFilter = Callable[[ComplexArray, slice], None]
 
 ENVIRONMENT_VARIABLE = "FASTREFOCUS_FFT"
 _BLOCK_COLUMNS = 32  # 32 columns of 1024 rows fill a quarter of a 1 MB cache
+_FEWEST_COLUMNS = 8  # of a block of many images: a line of the cache holds 8 complex numbers
 
 
 def fast_size(size: int) -> int:
@@ -66,7 +68,7 @@ def backend_name() -> str:
 
 
 class RealFFT2:
-    """Transforms of real images of one size, by way of buffers of its own.
+    """Transforms of real images of one size, a few at a time, by way of buffers of its own.
 
     An object serves one thread at a time. The spectrum of an (H, W) image is stored transposed, as complex64
     (W // 2 + 1, H): element [k, i] belongs to horizontal frequency k / W and vertical frequency i / H.
@@ -75,19 +77,22 @@ class RealFFT2:
     ----------
     shape : tuple of int
         (H, W) of the images.
+    count : int
+        How many images `filter` works on together.
 
     Attributes
     ----------
     input : ndarray
-        float32 (H, W): the image that `filter` starts from.
+        float32 (count, H, W): the images that `filter` starts from.
     output : ndarray
-        float32 (H, W): the image that `filter` makes.
+        float32 (count, H, W): the images that `filter` makes.
     """
 
-    def __init__(self, shape: tuple[int, int]) -> None:
+    def __init__(self, shape: tuple[int, int], count: int = 1) -> None:
         self.shape = shape
         height, width = shape
-        self._backend = _BACKENDS[backend_name()](height, width)
+        self._block_columns = max(_BLOCK_COLUMNS // count, _FEWEST_COLUMNS)
+        self._backend = _BACKENDS[backend_name()](count, height, width, self._block_columns)
         self.input = self._backend.input
         self.output = self._backend.output
 
@@ -102,11 +107,11 @@ class RealFFT2:
         self.input[...] = image
         self._backend.forward_rows()
         for columns in self._blocks():
-            spectrum[columns] = self._backend.forward_columns(columns)
+            spectrum[columns] = self._backend.forward_columns(columns)[0]
         return spectrum
 
     def filter(self, change: BlockFilter) -> None:
-        """Transform `input`, let `change` work on every block of the spectrum, and transform into `output`.
+        """Transform `input`, let `change` work on every block of the spectra, and transform into `output`.
 
         The inverse is not normalised: `change` has to divide by H * W. `input` is kept.
         """
@@ -118,15 +123,15 @@ class RealFFT2:
         self._backend.inverse_rows()
 
     def _blocks(self) -> list[slice]:
-        count = self.shape[1] // 2 + 1
-        return [slice(k, min(k + _BLOCK_COLUMNS, count)) for k in range(0, count, _BLOCK_COLUMNS)]
+        count, step = self.shape[1] // 2 + 1, self._block_columns
+        return [slice(k, min(k + step, count)) for k in range(0, count, step)]
 
 
 class _Backend(Protocol):
-    input: FloatArray  # (H, W)
-    output: FloatArray  # (H, W)
+    input: FloatArray  # (count, H, W)
+    output: FloatArray  # (count, H, W)
 
-    def __init__(self, height: int, width: int) -> None: ...
+    def __init__(self, count: int, height: int, width: int, block_columns: int) -> None: ...
     def forward_rows(self) -> None: ...
     def forward_columns(self, columns: slice) -> ComplexArray: ...
     def inverse_columns(self, block: ComplexArray, columns: slice) -> None: ...
@@ -134,23 +139,23 @@ class _Backend(Protocol):
 
 
 class _PyFFTW:
-    def __init__(self, height: int, width: int) -> None:
+    def __init__(self, count: int, height: int, width: int, block_columns: int) -> None:
         try:
             import pyfftw
         except ImportError as error:
             raise ImportError(
                 f"pyFFTW cannot be imported ({error}); install it, or set {ENVIRONMENT_VARIABLE}=scipy"
             ) from error
-        count = width // 2 + 1
-        self.input = pyfftw.zeros_aligned((height, width), np.float32)
-        self.output = pyfftw.zeros_aligned((height, width), np.float32)
-        self._rows = pyfftw.zeros_aligned((height, count + count % 2), np.complex64)[:, :count]
-        self._block = pyfftw.zeros_aligned((_BLOCK_COLUMNS, height), np.complex64)
-        self._back = pyfftw.zeros_aligned((_BLOCK_COLUMNS, height), np.complex64)
-        self._plans: dict[int, tuple[Any, Any]] = {}
-        self._forward_rows = pyfftw.FFTW(self.input, self._rows, axes=(1,), flags=("FFTW_ESTIMATE",))
+        columns = width // 2 + 1
+        self.input = pyfftw.zeros_aligned((count, height, width), np.float32)
+        self.output = pyfftw.zeros_aligned((count, height, width), np.float32)
+        self._rows = pyfftw.zeros_aligned((count, height, columns + columns % 2), np.complex64)[..., :columns]
+        self._block = pyfftw.zeros_aligned(count * block_columns * height, np.complex64)
+        self._back = pyfftw.zeros_aligned(count * block_columns * height, np.complex64)
+        self._plans: dict[int, tuple[Any, Any]] = {}  # forward and inverse, for the first column of each block
+        self._forward_rows = pyfftw.FFTW(self.input, self._rows, axes=(2,), flags=("FFTW_ESTIMATE",))
         self._inverse_rows = pyfftw.FFTW(
-            self._rows, self.output, axes=(1,), direction="FFTW_BACKWARD",
+            self._rows, self.output, axes=(2,), direction="FFTW_BACKWARD",
             flags=("FFTW_ESTIMATE", "FFTW_DESTROY_INPUT"),
         )  # fmt: skip
 
@@ -158,11 +163,11 @@ class _PyFFTW:
         import pyfftw
 
         if columns.start not in self._plans:
-            count = columns.stop - columns.start
-            block, back = self._block[:count], self._back[:count]
+            rows = self._rows[..., columns].transpose(0, 2, 1)
+            block, back = (buffer[: rows.size].reshape(rows.shape) for buffer in (self._block, self._back))
             self._plans[columns.start] = (
-                pyfftw.FFTW(self._rows[:, columns], block.T, axes=(0,), flags=("FFTW_ESTIMATE",)),
-                pyfftw.FFTW(block, back, axes=(1,), direction="FFTW_BACKWARD", flags=("FFTW_ESTIMATE",)),
+                pyfftw.FFTW(rows, block, axes=(2,), flags=("FFTW_ESTIMATE",)),
+                pyfftw.FFTW(block, back, axes=(2,), direction="FFTW_BACKWARD", flags=("FFTW_ESTIMATE",)),
             )
         return self._plans[columns.start]
 
@@ -170,46 +175,49 @@ class _PyFFTW:
         self._forward_rows.execute()
 
     def forward_columns(self, columns: slice) -> ComplexArray:
-        self._column_plans(columns)[0].execute()
-        block: ComplexArray = self._block[: columns.stop - columns.start]
+        forward = self._column_plans(columns)[0]
+        forward.execute()
+        block: ComplexArray = forward.output_array
         return block
 
     def inverse_columns(self, block: ComplexArray, columns: slice) -> None:
-        self._column_plans(columns)[1].execute()
-        self._rows[:, columns] = self._back[: len(block)].T
+        inverse = self._column_plans(columns)[1]
+        inverse.execute()
+        self._rows[..., columns] = inverse.output_array.transpose(0, 2, 1)
 
     def inverse_rows(self) -> None:
         self._inverse_rows.execute()
 
 
 class _SciPy:
-    def __init__(self, height: int, width: int) -> None:
+    def __init__(self, count: int, height: int, width: int, block_columns: int) -> None:
         self._width = width
-        self._rows = np.zeros((height, width // 2 + 1), np.complex64)
-        self.input = np.zeros((height, width), np.float32)
-        self.output = np.zeros((height, width), np.float32)
+        self._rows = np.zeros((count, height, width // 2 + 1), np.complex64)
+        self.input = np.zeros((count, height, width), np.float32)
+        self.output = np.zeros((count, height, width), np.float32)
 
     def forward_rows(self) -> None:
         import scipy.fft
 
-        self._rows = scipy.fft.rfft(self.input, axis=1)
+        self._rows = scipy.fft.rfft(self.input, axis=2)
 
     def forward_columns(self, columns: slice) -> ComplexArray:
         import scipy.fft
 
-        block = np.ascontiguousarray(self._rows[:, columns].T)
-        spectrum: ComplexArray = scipy.fft.fft(block, axis=1, overwrite_x=True)
+        block = np.ascontiguousarray(self._rows[..., columns].transpose(0, 2, 1))
+        spectrum: ComplexArray = scipy.fft.fft(block, axis=2, overwrite_x=True)
         return spectrum
 
     def inverse_columns(self, block: ComplexArray, columns: slice) -> None:
         import scipy.fft
 
-        self._rows[:, columns] = scipy.fft.ifft(block, axis=1, norm="forward", overwrite_x=True).T
+        back = scipy.fft.ifft(block, axis=2, norm="forward", overwrite_x=True)
+        self._rows[..., columns] = back.transpose(0, 2, 1)
 
     def inverse_rows(self) -> None:
         import scipy.fft
 
-        self.output[...] = scipy.fft.irfft(self._rows, n=self._width, axis=1, norm="forward", overwrite_x=True)
+        self.output[...] = scipy.fft.irfft(self._rows, n=self._width, axis=2, norm="forward", overwrite_x=True)
 
 
 _BACKENDS: dict[str, type[_Backend]] = {"pyfftw": _PyFFTW, "scipy": _SciPy}

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fastrefocus import checks
 from fastrefocus.arrays import FLOAT_RANGE, FloatArray, as_image
-from fastrefocus.deconvolution.channels import deblur as deblur_photo
+from fastrefocus.deconvolution.deblur import deblur as deblur_photo
 from fastrefocus.depth.depth_map import DepthMap
 from fastrefocus.depth.postprocess import postprocess_depth
 from fastrefocus.depth.refine import refine_depth as refine

@@ -1,6 +1,5 @@
 """The periodic canvas that Fourier-domain deconvolution works on, and how an image is laid on it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from fastrefocus.arrays import FloatArray
 from fastrefocus.fft import ComplexArray, RealFFT2, fast_size
 
-BOUNDARIES = ("reflect", "periodic")
+BOUNDARIES = ("masked", "reflect", "periodic")
 
 #: Width of the blended seam in widths of the PSF: wide enough that either side's blur has died away at the other.
 _SEAM_PSF_WIDTHS = 2
@@ -20,6 +19,8 @@ class Canvas:
 
     image_shape: tuple[int, int]
     shape: tuple[int, int]
+    seam: tuple[int, int] | None = None
+    """The row and the column after which what lies beyond one border ends and what lies before the other begins."""
 
     def extend(self, plane: FloatArray) -> FloatArray:
         """Lay an (H, W) plane on the canvas; the rest fades from one border's reflection to the other's."""
@@ -27,8 +28,8 @@ class Canvas:
         return np.ascontiguousarray(_blend_to_wrap(rows.T, self.shape[1]).T)
 
     def crop(self, plane: FloatArray) -> FloatArray:
-        """Take the image out of the canvas again."""
-        return plane[: self.image_shape[0], : self.image_shape[1]]
+        """Take the image out of a canvas (..., H, W) again."""
+        return plane[..., : self.image_shape[0], : self.image_shape[1]]
 
     def otf(self, psf: FloatArray) -> ComplexArray:
         """Return the transfer function of a PSF: its spectrum with the centre pixel at the origin."""
@@ -40,9 +41,17 @@ class Canvas:
 
 
 def make_canvas(image_shape: tuple[int, int], psf_shape: tuple[int, int], boundary: str) -> Canvas:
-    """Return the canvas for an image, a PSF and a boundary, "periodic" or "reflect"."""
+    """Return the canvas for an image, a PSF and a boundary, one of `BOUNDARIES`.
+
+    "masked" leaves room for what the PSF brings in from outside the image: half its width at either border, which
+    meet in a seam that total variation leaves out.
+    """
     if boundary == "periodic":
         return Canvas(image_shape, image_shape)
+    if boundary == "masked":
+        sizes = [fast_size(n + k - 1) for n, k in zip(image_shape, psf_shape, strict=True)]
+        seam = [(n + size) // 2 - 1 for n, size in zip(image_shape, sizes, strict=True)]
+        return Canvas(image_shape, (sizes[0], sizes[1]), (seam[0], seam[1]))
     sizes = [fast_size(n + _SEAM_PSF_WIDTHS * k) for n, k in zip(image_shape, psf_shape, strict=True)]
     return Canvas(image_shape, (sizes[0], sizes[1]))
 
@@ -60,9 +69,15 @@ def _blend_to_wrap(plane: FloatArray, size: int) -> FloatArray:
     return np.concatenate([plane, weight * after_end + (1 - weight) * before_start])
 
 
-def apply_filter(canvas: Canvas, plane: FloatArray, change: Callable[[ComplexArray, slice], None]) -> FloatArray:
-    """Lay a plane on the canvas, let `change` filter its spectrum (and divide by its size), and crop the result."""
-    transform = RealFFT2(canvas.shape)
-    transform.input[...] = canvas.extend(plane)
+def filter_canvas(plane: FloatArray, response: ComplexArray) -> FloatArray:
+    """Multiply the spectrum of a whole canvas by a response."""
+    transform = RealFFT2((plane.shape[0], plane.shape[1]))
+    scale = np.float32(1 / plane.size)
+
+    def change(block: ComplexArray, columns: slice) -> None:
+        block *= response[columns] * scale
+
+    transform.input[0] = plane
     transform.filter(change)
-    return canvas.crop(transform.output)
+    filtered: FloatArray = transform.output[0]
+    return filtered

@@ -1,9 +1,21 @@
 """Deconvolution with a known PSF."""
 
+import numpy as np
 import numpy.typing as npt
 
 from fastrefocus import checks
-from fastrefocus.arrays import FloatArray, as_image, as_psf
+from fastrefocus.arrays import (
+    BoolArray,
+    FloatArray,
+    as_image,
+    as_mask,
+    as_psf,
+    fill_unknown,
+    join_channels,
+    split_channels,
+)
+from fastrefocus.deconvolution.blur import UniformBlur
+from fastrefocus.deconvolution.plug_and_play import Denoiser
 from fastrefocus.deconvolution.result import DeconvolutionResult
 from fastrefocus.deconvolution.selection import LAMS, assess, choose, selection_crop
 from fastrefocus.deconvolution.solver import LARGEST_WEIGHT, Solver
@@ -19,18 +31,23 @@ def deconvolve(
     lam: float | None = None,
     rho: float | None = None,
     relaxation: float = 1.8,
-    num_iter: int = 30,
+    num_iter: int | None = None,
     tol: float = 1e-4,
     tv: str = "isotropic",
-    boundary: str = "reflect",
+    boundary: str = "masked",
+    mask: npt.ArrayLike | None = None,
+    saturation: float | None = None,
+    value_range: tuple[float, float] | None = None,
+    denoiser: Denoiser | None = None,
     reference: npt.ArrayLike | None = None,
     threads: int | None = None,
     callback: Callback | None = None,
 ) -> DeconvolutionResult:
     r"""Undo the blur of a known PSF.
 
-    The default minimises 1/2 \|c*x - b\|^2 + lam TV(x) over x by ADMM, for each channel by itself, on the values as
-    they are (no conversion to linear light).
+    The default minimises 1/2 \|c*x - b\|^2 + lam TV(x) over x by ADMM, on the values as they are (no conversion to
+    linear light). What lies outside the photo is estimated with it. Photos of more than 1024 pixels a side are worked
+    on in tiles that overlap, unless there is a `reference`.
 
     Parameters
     ----------
@@ -38,29 +55,43 @@ def deconvolve(
         b: (H, W) or (H, W, 3), 0..1.
     psf : array_like
         c: odd height and width, not larger than the image. It should sum to 1, or the brightness changes.
-    method : {"admm-tv", "wiener", "inverse"}
-        ADMM with total variation; the Wiener filter conj(C) B / (\|C\|^2 + lam), lam being the noise-to-signal power
-        ratio; or the inverse filter B / C, 0 where \|C\| <= 0.001, which takes no lam.
+    method : {"admm-tv", "plug-and-play", "half-quadratic", "wiener", "inverse"}
+        ADMM with total variation; half-quadratic splitting with a denoiser; half-quadratic splitting with the prior
+        lam sum \|D x\|^(2/3), six steps, for previews; the Wiener filter conj(C) B / (\|C\|^2 + lam), lam being the
+        noise-to-signal power ratio; or the inverse filter B / C, 0 where \|C\| <= 0.001, which takes no lam.
     lam : float, optional
-        Weight of the prior, > 0. None chooses from `fastrefocus.deconvolution.selection.LAMS` by the whiteness of the
-        residual. This choice is provisional: on real photos the error of the PSF, not the noise, is what it sees.
+        Weight of the prior, > 0. For "plug-and-play" 0.15 times the variance of the noise. None chooses from
+        `fastrefocus.deconvolution.selection.LAMS` by the whiteness of the residual.
     rho : float, optional
         ADMM's penalty, > 0. None: 25 lam.
     relaxation : float
         ADMM's over-relaxation, between 0 and 2. 1 is the algorithm as paper A has it.
-    num_iter : int
-        The most iterations, >= 1.
+    num_iter : int, optional
+        The most iterations, >= 1. None: 150 for "admm-tv", 12 for "plug-and-play".
     tol : float
-        Stop when \|D x - z\| / \|D x\|, the relative violation of the split, falls below; 0: exactly `num_iter`.
-    tv : {"isotropic", "anisotropic"}
-        \|(dx, dy)\| or \|dx\| + \|dy\| at each pixel (paper A).
-    boundary : {"reflect", "periodic"}
-        "reflect" continues the image by its reflection, blended into a seam, on a canvas of a fast size; "periodic"
-        works at the image's own size (paper A). The objective is that of the canvas.
+        ADMM stops when \|x - x before\| / \|x\|, the relative change of the image, falls below; 0: exactly `num_iter`.
+    tv : {"isotropic", "anisotropic", "vector"}
+        \|(dx, dy)\| or \|dx\| + \|dy\| at each pixel (paper A), of each channel by itself; or \|(dx, dy)\| over all
+        channels together.
+    boundary : {"masked", "reflect", "periodic"}
+        "masked" estimates what the PSF has brought in from outside the photo; "reflect" continues the photo by its
+        reflection, blended into a seam, on a canvas of a fast size; "periodic" works at the photo's own size (paper A).
+        The objective is that of the canvas. "half-quadratic", "wiener" and "inverse" need values outside, and reflect
+        where "masked" is asked for.
+    mask : array_like, optional
+        (H, W), true where the photo is to be trusted; the rest is estimated. Only for "admm-tv" and "plug-and-play".
+    saturation : float, optional
+        The photo's values from here on are clipped: the true ones may be larger. For the same methods.
+    value_range : tuple of float, optional
+        (low, high): keep the result between them; for example (0, inf). For the same methods.
+    denoiser : callable, optional
+        For "plug-and-play": called with a float32 plane, which is the photo and some pixels around it, and the
+        standard deviation of the noise in it, from several threads at once; returns the plane without the noise.
+        None: non-local means.
     reference : array_like, optional
         The true image; its PSNR is recorded after each iteration.
     threads : int, optional
-        Threads over the channels; None: all CPUs. The result does not depend on it.
+        Threads over channels and tiles; None: all CPUs. The result does not depend on it.
     callback : callable, optional
         Called as ``callback("deconvolve", done, total)``; returning False cancels.
 
@@ -73,14 +104,20 @@ def deconvolve(
     ------
     TypeError, ValueError
         If an argument is not as above.
-    NotImplementedError
-        For ``boundary="masked"``, which a later version brings.
     Cancelled
         If the callback returned False.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If the change was still above `tol` after `num_iter` iterations.
+
     References
     ----------
-    Paper A, section 3.4. Boyd et al., Distributed optimization and statistical learning via ADMM, 2011.
+    Paper A, section 3.4. Boyd et al., Distributed optimization and statistical learning via ADMM, 2011. Almeida and
+    Figueiredo, Deconvolving images with unknown boundaries using ADMM, 2013. Krishnan and Fergus, Fast image
+    deconvolution using hyper-Laplacian priors, 2009. Zhang et al., Plug-and-play image restoration with deep denoiser
+    prior, 2022.
 
     Examples
     --------
@@ -91,14 +128,27 @@ def deconvolve(
     >>> sharp[16:32, 20:44] = 1
     >>> psf = gaussian_psf(1.5)
     >>> blurred = convolve(sharp, psf)
-    >>> result = deconvolve(blurred, psf, lam=1e-4, num_iter=50, reference=sharp)
+    >>> result = deconvolve(blurred, psf, lam=1e-4, reference=sharp)
     >>> bool(result.psnr[-1] > result.psnr[0] > 20)
     True
     """
     observed = as_image(image)
     kernel = as_psf(psf, observed.shape)
     truth = None if reference is None else as_image(reference, "reference", shape=observed.shape)
-    solver = Solver(method=method, rho=rho, relaxation=relaxation, num_iter=num_iter, tol=tol, tv=tv, boundary=boundary)
+    trust = None
+    if mask is not None:
+        known = as_mask(mask, observed.shape[:2])
+        trust, observed = known.astype(np.float32), _without(observed, known)
+    solver = Solver(
+        method=method, rho=rho, relaxation=relaxation, num_iter=num_iter, tol=tol, tv=tv, boundary=boundary,
+        value_range=value_range, denoiser=denoiser,
+    )  # fmt: skip
+    if trust is not None:
+        solver.check_masks("mask")
+    clipped = None
+    if saturation is not None:
+        solver.check_masks("saturation")
+        clipped = observed >= np.float32(checks.number(saturation, "saturation", above=0))
     thread_count(threads)
     if method == "inverse":
         if lam is not None:
@@ -108,18 +158,37 @@ def deconvolve(
         lam = checks.number(lam, "lam", above=0, below=LARGEST_WEIGHT)
     if lam is None:
         lam = _choose_lam(solver, observed, kernel, threads, callback)
-    progress = Progress(callback, "deconvolve", num_iter)
-    return solver.run(observed, kernel, lam, reference=truth, threads=threads, progress=progress)
+    progress = Progress(callback, "deconvolve", solver.steps)
+    result = solver.run(
+        observed,
+        UniformBlur(kernel),
+        lam,
+        trust=trust,
+        clipped=clipped,
+        reference=truth,
+        threads=threads,
+        progress=progress,
+    )
+    solver.warn_if_not_converged(result)
+    return result
+
+
+def _without(image: FloatArray, known: BoolArray) -> FloatArray:
+    """Return an image whose unknown pixels have the values of the nearest known ones, to start from."""
+    if not known.any():
+        raise ValueError("mask must be true somewhere, got one that is false everywhere")
+    planes = split_channels(image)
+    return join_channels([fill_unknown(np.where(known, plane, np.float32(np.nan)), "image") for plane in planes])
 
 
 def _choose_lam(
     solver: Solver, image: FloatArray, psf: FloatArray, threads: int | None, callback: Callback | None
 ) -> float:
     crop = selection_crop(image, psf)
-    progress = Progress(callback, "choose lam", len(LAMS) * solver.num_iter)
+    progress = Progress(callback, "choose lam", len(LAMS) * solver.steps)
     trials = []
     for i, lam in enumerate(LAMS):
-        result = solver.run(crop, psf, lam, threads=threads, progress=progress.after(i * solver.num_iter))
+        result = solver.run(crop, UniformBlur(psf), lam, threads=threads, progress=progress.after(i * solver.steps))
         trials.append(assess(result.image, crop, psf, sigma=0.0, lam=lam))
     best = choose(trials) or min(trials, key=lambda trial: trial.overshoot)
     return best.lam

@@ -6,11 +6,15 @@ With C the PSF's transfer function and B the image's spectrum:
 - Wiener: X = conj(C) B / (\|C\|^2 + lam), lam being the ratio of the noise's power to the image's.
 """
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
-from fastrefocus.arrays import FloatArray
-from fastrefocus.deconvolution.canvas import Canvas, apply_filter
+from fastrefocus.deconvolution.canvas import filter_canvas
+from fastrefocus.deconvolution.problem import Problem, direct_result
+from fastrefocus.deconvolution.result import DeconvolutionResult
 from fastrefocus.fft import ComplexArray
+from fastrefocus.parallel import Map
 
 #: Where the transfer function is smaller, the inverse filter would amplify rounding by more than 60 dB.
 SMALLEST_TRANSFER = 1e-3
@@ -28,11 +32,18 @@ def inverse(otf: ComplexArray) -> ComplexArray:
     return np.where(kept, otf.conj() / np.maximum(magnitude, np.float32(SMALLEST_TRANSFER)) ** 2, 0)
 
 
-def restore(plane: FloatArray, response: ComplexArray, canvas: Canvas) -> FloatArray:
-    """Apply a direct filter to one (H, W) plane."""
-    scale = np.float32(1 / (canvas.shape[0] * canvas.shape[1]))
+def solve(
+    problems: Sequence[Problem], response: Callable[[ComplexArray], ComplexArray], lam: float, run: Map
+) -> list[DeconvolutionResult]:
+    """Apply to each problem's planes the filter that `response` makes of its transfer function."""
+    return [_restore(problem, response, lam, run) for problem in problems]
 
-    def change(block: ComplexArray, columns: slice) -> None:
-        block *= response[columns] * scale
 
-    return apply_filter(canvas, plane, change)
+def _restore(
+    problem: Problem, response: Callable[[ComplexArray], ComplexArray], lam: float, run: Map
+) -> DeconvolutionResult:
+    canvas = problem.canvas
+    otf = canvas.otf(problem.psfs[0])
+    inverse = response(otf)
+    restored = run(lambda plane: filter_canvas(canvas.extend(plane), inverse), problem.planes)
+    return direct_result(problem, restored, otf, lam)

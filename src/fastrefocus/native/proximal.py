@@ -1,18 +1,21 @@
-"""Numba kernels of one ADMM iteration for total-variation deconvolution.
+"""Numba kernels of the prior's half of an ADMM iteration.
 
 Symbols, as in Boyd et al. 2011 with the scaled dual variable u:
 
 =========  ==================================================================================
-x          the image, (H, W)
+x          the image, one (H, W) plane for each channel
 D          forward differences with periodic borders, down the rows (y) and along the columns (x)
 z, u       split variable of D x, and scaled dual variable
 v          D x + u, the only state kept: z = shrink(v, t), u = v - z = clip(v, t)
+m          weight of each difference in TV, 1 or 0: my of those from a row down, mx of those from a column to the right
 t          threshold lam / rho
 alpha      over-relaxation
-c, b       PSF and observed image; upper case: their spectra
 =========  ==================================================================================
 
 Keeping v alone (Moreau's decomposition) saves two arrays of the usual four, and makes a change of rho or lam exact.
+The differences of all channels given are shrunk together where TV is isotropic: with one channel that is isotropic TV,
+with several vector TV (Blomgren and Chan 1998). Planes lie in stacks (channels, planes, H, W) of which the first plane
+of each channel is meant, so that the stack of a joint transform can be given as it is.
 The kernels release the GIL and do not start threads. They are compiled at their first call and kept on disk.
 """
 
@@ -24,142 +27,239 @@ import numpy.typing as npt
 from fastrefocus.native.jit import kernel
 
 FloatArray = npt.NDArray[np.float32]
-ComplexArray = npt.NDArray[np.complex64]
+
+
+@kernel
+def _isotropic_scale(power: FloatArray, t: np.float32) -> None:
+    """Turn squared lengths of v into the factors that clip v to length t."""
+    for j in range(power.size):
+        power[j] = t / math.sqrt(max(power[j], t * t))
+
+
+@kernel
+def _add_power(vy: FloatArray, vx: FloatArray, my: np.float32, mx: FloatArray, power: FloatArray) -> None:
+    for j in range(power.size):
+        py, px = my * vy[j], mx[j] * vx[j]
+        power[j] += py * py + px * px
 
 
 @kernel
 def _relax_row(
-    x: FloatArray, below: FloatArray, vy: FloatArray, vx: FloatArray, t: np.float32, alpha: np.float32, isotropic: bool
-) -> tuple[np.float32, np.float32, np.float32]:
-    """Move v by alpha (D x - z); return the row's TV(x) and sums of (D x - z)^2 and (D x)^2; x has one value more."""
-    variation, difference, gradient = np.float32(0), np.float32(0), np.float32(0)
+    x: FloatArray, below: FloatArray, vy: FloatArray, vx: FloatArray, my: np.float32, mx: FloatArray,
+    scale: FloatArray, squared: FloatArray, t: np.float32, alpha: np.float32, isotropic: bool,
+) -> tuple[np.float32, np.float32]:  # fmt: skip
+    """Move v by alpha (D x - z) and add |m D x|^2 to `squared`; return the row's anisotropic TV and |D x - z|^2.
+
+    `x` has one value more, to wrap.
+    """
+    variation, difference = np.float32(0), np.float32(0)
     for j in range(vy.size):
         dy, dx = below[j] - x[j], x[j + 1] - x[j]
         py, px = vy[j], vx[j]
-        squared = dy * dy + dx * dx
         if isotropic:
-            variation += math.sqrt(squared)
-            scale = t / math.sqrt(max(py * py + px * px, t * t))
-            uy, ux = py * scale, px * scale
+            uy, ux = py * scale[j] * my, px * scale[j] * mx[j]
         else:
-            variation += abs(dy) + abs(dx)
-            uy, ux = min(max(py, -t), t), min(max(px, -t), t)
+            uy, ux = min(max(py, -t), t) * my, min(max(px, -t), t) * mx[j]
         ry, rx = dy - py + uy, dx - px + ux
         vy[j] = py + alpha * ry
         vx[j] = px + alpha * rx
         difference += ry * ry + rx * rx
-        gradient += squared
-    return variation, difference, gradient
+        dy *= my
+        dx *= mx[j]
+        squared[j] += dy * dy + dx * dx
+        variation += abs(dy) + abs(dx)
+    return variation, difference
 
 
 @kernel
-def _split_row(vy: FloatArray, vx: FloatArray, wy: FloatArray, wx: FloatArray, t: np.float32, isotropic: bool) -> None:
+def _split_row(
+    vy: FloatArray, vx: FloatArray, my: np.float32, mx: FloatArray, wy: FloatArray, wx: FloatArray,
+    scale: FloatArray, t: np.float32, isotropic: bool,
+) -> None:  # fmt: skip
     """Write w = z - u = v - 2 clip(v, t); wx gets one value more in front, to wrap."""
     width = vy.size
     for j in range(width):
         py, px = vy[j], vx[j]
         if isotropic:
-            scale = np.float32(1) - (t + t) / math.sqrt(max(py * py + px * px, t * t))
-            wy[j], wx[j + 1] = py * scale, px * scale
+            uy, ux = py * scale[j], px * scale[j]
         else:
             uy, ux = min(max(py, -t), t), min(max(px, -t), t)
-            wy[j], wx[j + 1] = py - uy - uy, px - ux - ux
+        wy[j], wx[j + 1] = py - (my + my) * uy, px - (mx[j] + mx[j]) * ux
     wx[0] = wx[width]
 
 
 @kernel
-def _divergence_row(above: FloatArray, wy: FloatArray, wx: FloatArray, out: FloatArray) -> None:
-    """Write a row of D' w."""
+def _divergence_row(above: FloatArray, wy: FloatArray, wx: FloatArray, rho: np.float32, out: FloatArray) -> None:
+    """Write a row of rho D' w."""
     for j in range(wy.size):
-        out[j] = above[j] - wy[j] + wx[j] - wx[j + 1]
+        out[j] = rho * (above[j] - wy[j] + wx[j] - wx[j + 1])
 
 
 @kernel
-def dual_update(
-    x: FloatArray, vy: FloatArray, vx: FloatArray, out: FloatArray, t: np.float32, alpha: np.float32, isotropic: bool
-) -> tuple[float, float, float]:
-    """Update z and u (as v) for a new x, and write D'(z - u) for the next x-update, in one pass.
+def _row_sums(squared: FloatArray) -> tuple[np.float32, np.float32]:
+    """Return the row's isotropic TV and |D x|^2."""
+    variation, gradient = np.float32(0), np.float32(0)
+    for j in range(squared.size):
+        variation += math.sqrt(squared[j])
+        gradient += squared[j]
+    return variation, gradient
+
+
+@kernel
+def _replace_row(x: FloatArray, previous: FloatArray) -> tuple[np.float32, np.float32]:
+    """Copy the beginning of x to `previous`; return |x - previous|^2 and |x|^2 there."""
+    change, energy = np.float32(0), np.float32(0)
+    for j in range(previous.size):
+        step = x[j] - previous[j]
+        change += step * step
+        energy += x[j] * x[j]
+        previous[j] = x[j]
+    return change, energy
+
+
+@kernel
+def variation_update(
+    x: FloatArray, previous: FloatArray, v: FloatArray, out: FloatArray, my: FloatArray, mx: FloatArray,
+    t: np.float32, rho: np.float32, alpha: np.float32, isotropic: bool,
+) -> npt.NDArray[np.float64]:  # fmt: skip
+    """Update z and u (as v) for a new x, and write rho D'(z - u) for the next x-update, in one pass.
 
     Over-relaxed (Eckstein and Bertsekas 1992): v <- v + alpha (D x - z), which for alpha = 1 is v <- D x + u.
 
     Parameters
     ----------
     x : ndarray
-        float32 (H, W).
-    vy, vx : ndarray
-        float32 (H, W), changed in place.
+        float32 (channels, planes, H, W), of which plane 0 is read.
+    previous : ndarray
+        float32 (channels, h, w), not larger: the x before in the image's part of the canvas; overwritten by x.
+    v : ndarray
+        float32 (channels, 2, H, W): down, along; changed in place.
     out : ndarray
-        float32 (H, W), overwritten.
-    t, alpha : float32
-        Threshold and over-relaxation.
+        float32 (channels, planes, H, W), of which plane 0 is overwritten.
+    my, mx : ndarray
+        float32 (H,) and (W,), 1 or 0.
+    t, rho, alpha : float32
+        Threshold, penalty and over-relaxation.
     isotropic : bool
-        Whether the two differences at a pixel are shrunk together.
-
-    Returns
-    -------
-    tuple of float
-        TV(x), the sum of (D x - z)^2 with the z that x was made with, and the sum of (D x)^2.
-    """
-    height, width = x.shape
-    row = np.empty(width + 1, np.float32)
-    wx = np.empty(width + 1, np.float32)
-    wy = np.empty(width, np.float32)
-    above = np.zeros(width, np.float32)
-    variation, difference, gradient = 0.0, 0.0, 0.0
-    for i in range(height):
-        row[:width] = x[i]
-        row[width] = x[i, 0]
-        sums = _relax_row(row, x[(i + 1) % height], vy[i], vx[i], t, alpha, isotropic)
-        variation += float(sums[0])
-        difference += float(sums[1])
-        gradient += float(sums[2])
-        _split_row(vy[i], vx[i], wy, wx, t, isotropic)
-        _divergence_row(above, wy, wx, out[i])
-        above, wy = wy, above
-    for j in range(width):  # the first row's upper neighbour is the last row
-        out[0, j] += above[j]
-    return variation, difference, gradient
-
-
-@kernel
-def x_update(
-    block: ComplexArray,
-    otf: ComplexArray,
-    observed: ComplexArray,
-    ly: FloatArray,
-    lx: FloatArray,
-    rho: np.float32,
-    scale: np.float32,
-) -> npt.NDArray[np.float64]:
-    """Solve (|C|^2 + rho |D|^2) X = conj(C) B + rho F{D'(z - u)} on a block of the spectrum.
-
-    Parameters
-    ----------
-    block : ndarray
-        complex64 (columns, H): F{D'(z - u)}; overwritten by `scale` X.
-    otf, observed : ndarray
-        complex64 (columns, H): C and B.
-    ly, lx : ndarray
-        float32 (H,) and (columns,): |D|^2 = ly + lx.
-    rho, scale : float32
-        Penalty, and the factor of the inverse transform.
+        Whether all differences at a pixel are shrunk together.
 
     Returns
     -------
     ndarray
-        float64 (columns,): the sum of |C X - B|^2 down each column.
+        float64 (5,): TV(x), the sum of (D x - z)^2 with the z that x was made with, the sum of (m D x)^2, and in the
+        image's part the sums of (x - previous)^2 and x^2.
     """
-    errors = np.empty(block.shape[0])
-    for k in range(block.shape[0]):
-        error = np.float32(0)
-        for i in range(block.shape[1]):
-            c, b, r = otf[k, i], observed[k, i], block[k, i]
-            inverse = np.float32(1) / (c.real * c.real + c.imag * c.imag + rho * (ly[i] + lx[k]))
-            real = (c.real * b.real + c.imag * b.imag + rho * r.real) * inverse
-            imag = (c.real * b.imag - c.imag * b.real + rho * r.imag) * inverse
-            miss_real = c.real * real - c.imag * imag - b.real
-            miss_imag = c.real * imag + c.imag * real - b.imag
-            error += miss_real * miss_real + miss_imag * miss_imag
-            block[k, i] = complex(scale * real, scale * imag)
-        errors[k] = error
-    return errors
+    channels, _, height, width = v.shape
+    row = np.empty(width + 1, np.float32)
+    wx = np.empty(width + 1, np.float32)
+    wy = np.empty(width, np.float32)
+    above = np.zeros((channels, width), np.float32)
+    scale = np.zeros(width, np.float32)
+    squared = np.zeros(width, np.float32)
+    sums = np.zeros(5)
+    for i in range(height):
+        squared[:] = 0
+        if isotropic:
+            scale[:] = 0
+            for c in range(channels):
+                _add_power(v[c, 0, i], v[c, 1, i], my[i], mx, scale)
+            _isotropic_scale(scale, t)
+        for c in range(channels):
+            row[:width] = x[c, 0, i]
+            row[width] = x[c, 0, i, 0]
+            variation, difference = _relax_row(
+                row, x[c, 0, (i + 1) % height], v[c, 0, i], v[c, 1, i], my[i], mx, scale, squared, t, alpha, isotropic
+            )
+            sums[0] += 0.0 if isotropic else float(variation)
+            sums[1] += float(difference)
+            if i < previous.shape[1]:
+                change, energy = _replace_row(x[c, 0, i], previous[c, i])
+                sums[3] += float(change)
+                sums[4] += float(energy)
+        variation, gradient = _row_sums(squared)
+        sums[0] += float(variation) if isotropic else 0.0
+        sums[2] += float(gradient)
+        if isotropic:
+            scale[:] = 0
+            for c in range(channels):
+                _add_power(v[c, 0, i], v[c, 1, i], my[i], mx, scale)
+            _isotropic_scale(scale, t)
+        for c in range(channels):
+            _split_row(v[c, 0, i], v[c, 1, i], my[i], mx, wy, wx, scale, t, isotropic)
+            _divergence_row(above[c], wy, wx, rho, out[c, 0, i])
+            above[c] = wy
+    for c in range(channels):
+        for j in range(width):  # the first row's upper neighbour is the last row
+            out[c, 0, 0, j] += rho * above[c, j]
+    return sums
+
+
+@kernel
+def range_update(
+    x: FloatArray, q: FloatArray, out: FloatArray, low: np.float32, high: np.float32, mu: np.float32, alpha: np.float32
+) -> None:
+    """Update the split s = clip(x, low, high), kept as q = x + dual, and add mu (s - dual) to `out`.
+
+    Parameters
+    ----------
+    x, out : ndarray
+        float32 (channels, planes, H, W), of which plane 0 is meant.
+    q : ndarray
+        float32 (channels, H, W), changed in place.
+    low, high, mu, alpha : float32
+        Bounds, penalty and over-relaxation.
+    """
+    for c in range(q.shape[0]):
+        for i in range(q.shape[1]):
+            for j in range(q.shape[2]):
+                old = q[c, i, j]
+                new = old + alpha * (x[c, 0, i, j] - min(max(old, low), high))
+                q[c, i, j] = new
+                out[c, 0, i, j] += mu * (np.float32(2) * min(max(new, low), high) - new)
+
+
+@kernel
+def _hyper_laplacian(v: np.float32, k: np.float32) -> np.float32:
+    """Return the w that is best for |w|^(2/3) + beta / 2 (w - v)^2, with k = 2 / (3 beta).
+
+    With w = s^3 the derivative is 0 where s^4 - |v| s + k is; from s^3 = |v| Newton's method falls to the largest s.
+    """
+    length = abs(v)
+    s = np.float32(math.pow(length, np.float32(1 / 3)))
+    for _ in range(5):
+        slope = np.float32(4) * s * s * s - length
+        if slope <= 0:
+            return np.float32(0)
+        s -= (s * s * s * s - length * s + k) / slope
+    w = s * s * s
+    if not 0 < w <= length or np.float32(3) * k * s * s + (w - length) * (w - length) >= length * length:
+        return np.float32(0)  # there is no such zero, or 0 is better
+    return w if v > 0 else -w
+
+
+@kernel
+def hyper_laplacian_update(x: FloatArray, out: FloatArray, beta: np.float32, weight: np.float32) -> None:
+    """Write weight D'w, w being the best for sum |w|^(2/3) + beta / 2 |w - D x|^2.
+
+    Parameters
+    ----------
+    x, out : ndarray
+        float32 (H, W).
+    beta, weight : float32
+        Penalty, and factor of the result.
+    """
+    height, width = x.shape
+    k = np.float32(2) / (np.float32(3) * beta)
+    wx = np.empty(width + 1, np.float32)
+    wy = np.empty(width, np.float32)
+    above = np.zeros(width, np.float32)
+    for i in range(height):
+        below = x[(i + 1) % height]
+        for j in range(width):
+            wy[j] = _hyper_laplacian(below[j] - x[i, j], k)
+            wx[j + 1] = _hyper_laplacian(x[i, (j + 1) % width] - x[i, j], k)
+        wx[0] = wx[width]
+        _divergence_row(above, wy, wx, weight, out[i])
+        above[:] = wy
+    for j in range(width):
+        out[0, j] += weight * above[j]

@@ -1,0 +1,114 @@
+"""Take a restored photo only where it can be relied on.
+
+A wrong radius shows: the restored photo, blurred again, misses the photo by more than the prior asks for, and
+overshoots, that is leaves the range of what the photo shows nearby. Either alone also befalls good results.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from fastrefocus.arrays import BoolArray, FloatArray, join_channels, split_channels
+
+# Fitted on sharp photos blurred by one radius and deconvolved with another: where the result was worse than the photo.
+_USUAL_RESIDUAL = 5.0  # times lam
+_USUAL_OVERSHOOT, _LEAST_OVERSHOOT = 0.15, 0.01  # of the energy of the change
+_UNRELIABLE = 5.0
+_WINDOW = 8.0  # standard deviation of the Gaussian window, pixels
+
+_REACH = 9  # pixels by which what is given up is widened
+_WORTHWHILE = 0.002  # share of the pixels that makes a second solution worth its time
+_FADE = 4.0  # pixels over which the photo takes over
+_CLEARANCE = 0.5  # of the local range, by which a restored value may leave it
+_SEAM = 1.5  # half of the pixels over which the restored photo begins, where the blur does
+
+
+def unreliability(
+    photo: FloatArray, restored: FloatArray, residual: FloatArray, radius: FloatArray, lam: float
+) -> FloatArray:
+    """Return how little a restored luminance is to be relied on: 1 is usual, from 5 on it is worse than the photo.
+
+    Parameters
+    ----------
+    photo, restored, residual, radius : ndarray
+        float32 (H, W): the luminance, the same restored, that blurred again minus the photo, and the blur's radius.
+    lam : float
+        The weight of the prior that it was restored with.
+    """
+    low, high = _local_range(photo, radius)
+    overshoot = np.maximum(np.maximum(restored - high, low - restored), 0)
+    misfit = np.sqrt(_local_mean_square(residual)) / np.float32(_USUAL_RESIDUAL * lam)
+    change = np.maximum(_local_mean_square(restored - photo), np.finfo(np.float32).tiny)
+    share = _local_mean_square(overshoot) / change
+    result: FloatArray = misfit**1.5 * ((share + _LEAST_OVERSHOOT) / np.float32(_USUAL_OVERSHOOT))
+    return result
+
+
+def given_up(unreliable: FloatArray, radius: FloatArray) -> BoolArray | None:
+    """Return where the radius has to become 0 for a second solution, (H, W); None where one is not worthwhile."""
+    from scipy.ndimage import maximum_filter
+
+    bad = (unreliable > _UNRELIABLE) & (radius > 0)
+    if bad.mean() < _WORTHWHILE:
+        return None
+    widened: BoolArray = maximum_filter(bad, 2 * _REACH + 1)
+    return widened
+
+
+def accepted(photo: FloatArray, restored: FloatArray, radius: FloatArray, unreliable: FloatArray) -> FloatArray:
+    """Return the restored photo where it can be relied on, and the photo elsewhere; where the radius is 0 to the bit.
+
+    Parameters
+    ----------
+    photo, restored : ndarray
+        float32 (H, W) or (H, W, 3).
+    radius, unreliable : ndarray
+        float32 (H, W): the blur's radius, and what `unreliability` returned.
+    """
+    share = _share(radius, unreliable)
+    planes = []
+    for before, after in zip(split_channels(photo), split_channels(restored), strict=True):
+        low, high = _local_range(before, radius)
+        room = np.float32(_CLEARANCE) * (high - low)
+        planes.append(before + share * (np.clip(after, low - room, high + room) - before))
+    return join_channels(planes)
+
+
+def _share(radius: FloatArray, unreliable: FloatArray) -> FloatArray:
+    from scipy.ndimage import gaussian_filter, minimum_filter
+
+    share = 1 / (1 + np.square(unreliable / np.float32(_UNRELIABLE)))
+    share = gaussian_filter(minimum_filter(share, 5), _FADE)
+    blurred = (radius > 0).astype(np.float32)
+    result: FloatArray = share * blurred * np.maximum(2 * gaussian_filter(blurred, _SEAM) - 1, 0)
+    return result
+
+
+def _local_range(plane: FloatArray, radius: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the least and the largest value in a square around each pixel that holds its disk."""
+    from scipy.ndimage import maximum_filter, minimum_filter
+
+    low, high = plane.copy(), plane.copy()
+    wider_low, wider_high = plane, plane
+    for inner, reach in _reaches(float(radius.max())):
+        size = 2 * (reach - inner) + 1
+        wider_low, wider_high = minimum_filter(wider_low, size), maximum_filter(wider_high, size)
+        ring = (radius > inner) & (radius <= reach)
+        low[ring], high[ring] = wider_low[ring], wider_high[ring]
+    return low, high
+
+
+def _reaches(largest: float) -> Iterator[tuple[int, int]]:
+    """Yield widths that grow by 1 pixel, and from 8 on by an eighth and more."""
+    inner = 0
+    while inner < largest:
+        reach = inner + max(1, inner // 8)
+        yield inner, reach
+        inner = reach
+
+
+def _local_mean_square(plane: FloatArray) -> FloatArray:
+    from scipy.ndimage import gaussian_filter
+
+    mean: FloatArray = gaussian_filter(np.square(plane), _WINDOW)
+    return mean

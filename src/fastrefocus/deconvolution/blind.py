@@ -1,0 +1,159 @@
+"""Deblurring of photos of which nothing is known, or only how far things are."""
+
+import functools
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from fastrefocus.arrays import FloatArray
+from fastrefocus.deconvolution.acceptance import accepted, given_up, unreliability
+from fastrefocus.deconvolution.blur_map import estimate_blur_map
+from fastrefocus.deconvolution.channels import Channels, luminance
+from fastrefocus.deconvolution.diagnostics import destroyed_share, warn_if_not_white
+from fastrefocus.deconvolution.layered import BlurMap, prepare_map
+from fastrefocus.deconvolution.mapped import Mapped
+from fastrefocus.deconvolution.result import Candidate, DeconvolutionResult
+from fastrefocus.deconvolution.search import Search
+from fastrefocus.deconvolution.selection import Choice, Psf, choose_psf, excessive, next_smaller, noise_sigma
+from fastrefocus.optics.psf import psf_of_sigma
+from fastrefocus.parallel import thread_map
+from fastrefocus.progress import Progress
+
+#: To see whether all of a photo is blurred alike, it is divided into parts of so many pixels, at most so many a side.
+_PART_SIDE, _MOST_PARTS = 160, 3
+
+#: So much less plausible, in nats for each part, may one PSF for all be than one for each.
+_ALIKE = 1.5
+
+_LEAST_NOISE = 1e-6  # photos without any are of computers
+
+#: Layers of depth have at least so many pixels, and there are at most so many.
+_LAYER_PIXELS, _MOST_LAYERS = 20_000, 12
+
+
+def deblur_with_one_psf(search: Search, candidates: Sequence[Psf], lams: Sequence[float] | None) -> DeconvolutionResult:
+    """Deblur with the most plausible of some PSFs; the photo comes back as it is where that is none."""
+    plane = search.channels.luminance()
+    return _with_choice(search, choose_psf(plane, candidates), plane, lams)
+
+
+def deblur_blindly(
+    search: Search, mapped: Mapped, candidates: Sequence[Psf], lams: Sequence[float] | None
+) -> DeconvolutionResult:
+    """Deblur with one PSF where that explains all of the photo, else with an estimated map of the blur."""
+    plane = search.channels.luminance()
+    choice = choose_psf(plane, candidates)
+    if choice.psf is not None and _blurred_alike(plane, candidates):
+        return _with_choice(search, choice, plane, lams)
+    return _by_estimated_map(mapped, plane, _scores(choice), lams)
+
+
+def _blurred_alike(plane: FloatArray, candidates: Sequence[Psf]) -> bool:
+    """Return whether one PSF explains all parts of a plane about as well as one for each part."""
+    counts = [min(max(length // _PART_SIDE, 1), _MOST_PARTS) for length in plane.shape]
+    parts = [part for band in np.array_split(plane, counts[0]) for part in np.array_split(band, counts[1], axis=1)]
+    scores = [choose_psf(np.ascontiguousarray(part), candidates).scores for part in parts]
+    table = np.array([list(score.values()) for score in scores if score])
+    return len(table) < 2 or bool(table.max(axis=1).sum() - table.sum(axis=0).max() < _ALIKE * len(table))
+
+
+def _by_estimated_map(
+    mapped: Mapped, plane: FloatArray, scores: dict[Candidate, float], lams: Sequence[float] | None
+) -> DeconvolutionResult:
+    """Deblur with a map of the blur that is estimated from the photo, and keep of the result what is credible."""
+    channels = mapped.channels
+    progress = Progress(mapped.callback, "estimate blur", 100)
+    with thread_map(mapped.threads, 64) as run:
+        radius = estimate_blur_map(plane, run=run, progress=lambda share: progress(round(100 * share))).radius
+    if not radius.any():
+        return unchanged(channels, scores)
+    prepared = prepare_map(radius)
+    lam = mapped.lam(prepared) if lams is None else lams[0]
+    steps = mapped.solver.steps
+    progress = Progress(mapped.callback, "deblur", 2 * steps)
+    result = mapped.solve(prepared, lam, progress)
+    bad = _unreliability(plane, result, prepared)
+    wrong = given_up(bad, radius)
+    if wrong is not None:
+        radius = np.where(wrong, np.float32(0), radius)
+        prepared = prepare_map(radius)
+        result = mapped.solve(prepared, lam, progress.after(steps))
+        bad = _unreliability(plane, result, prepared)
+    progress(2 * steps)
+    kept = accepted(channels.target(channels.photo), result.image, radius, bad)
+    return replace(mapped.finish(replace(result, image=kept), prepared), scores=scores)
+
+
+def _unreliability(plane: FloatArray, result: DeconvolutionResult, prepared: BlurMap) -> FloatArray:
+    assert result.reblur_residual is not None
+    return unreliability(plane, luminance(result.image), luminance(result.reblur_residual), prepared.radius, result.lam)
+
+
+def _with_choice(
+    search: Search, choice: Choice, plane: FloatArray, lams: Sequence[float] | None
+) -> DeconvolutionResult:
+    scores = _scores(choice)
+    if choice.psf is None:
+        return unchanged(search.channels, scores)
+    result = search.with_psf(choice.psf, choice.lam if lams is None else lams[0])
+    smaller = next_smaller(choice)
+    if smaller is not None and excessive(luminance(search.channels.values(result.image)), plane):
+        result = search.with_psf(smaller, result.lam)
+    return replace(result, scores=scores)
+
+
+def unchanged(channels: Channels, scores: dict[Candidate, float]) -> DeconvolutionResult:
+    """Return the photo as it came, with sigma 0."""
+    none = np.empty(0)
+    return DeconvolutionResult(channels.photo.copy(), 0.0, 0, none, none, none, None, sigma=0.0, scores=scores)
+
+
+def _scores(choice: Choice) -> dict[Candidate, float]:
+    """Return the plausibility of every PSF weighed; no blur has sigma 0."""
+    return {
+        Candidate(0.0, 0.0) if psf is None else Candidate(psf.sigma, choice.lam, None, psf.shape): score
+        for psf, score in choice.scores.items()
+    }
+
+
+def deblur_by_depth(
+    mapped: Mapped, depth: FloatArray, candidates: Sequence[Psf], lams: Sequence[float] | None,
+    truth: FloatArray | None,
+) -> DeconvolutionResult:  # fmt: skip
+    """Deblur by layers of depth, (H, W) with NaN where it is not known, each with its most plausible PSF.
+
+    Between the middles of the layers the radius is interpolated.
+    """
+    plane = mapped.channels.luminance()
+    known = np.isfinite(depth)
+    count = int(np.clip(known.sum() // _LAYER_PIXELS, 1, _MOST_LAYERS))
+    edges = np.unique(np.quantile(depth[known], np.linspace(0, 1, count + 1)))
+    centres, radii = [], []
+    for near, far in itertools.pairwise(edges) if len(edges) > 1 else [(edges[0], edges[0])]:
+        layer = known & (depth >= near) & (depth <= far)
+        psf = choose_psf(plane, candidates, mask=layer).psf
+        centres.append(float(np.median(depth[layer])))
+        radii.append(0.0 if psf is None else 2 * psf.sigma)
+    radius = np.interp(depth, centres, radii).astype(np.float32)
+    if not radius[known].any():
+        return unchanged(mapped.channels, {})
+    radius[~known] = np.nan
+    return mapped.run(radius, lams, truth)
+
+
+def diagnosed(result: DeconvolutionResult, mapped: Mapped) -> DeconvolutionResult:
+    """Add what the blur has destroyed, and warn where the blur found does not explain the photo."""
+    plane = mapped.channels.luminance()
+    destroyed = np.zeros(plane.shape, np.float32)
+    if result.reblur_residual is None:
+        return replace(result, destroyed=destroyed)
+    noise = noise_sigma(plane)
+    share = functools.partial(destroyed_share, signal_to_noise=float(plane.var()) / max(noise, _LEAST_NOISE) ** 2)
+    if result.blur_radius is not None:
+        destroyed = mapped.blur(prepare_map(result.blur_radius)).interpolate(share)
+    elif result.sigma is not None and result.psf_shape is not None:
+        destroyed += np.float32(share(psf_of_sigma(result.sigma, result.psf_shape)))
+    warn_if_not_white(result.reblur_residual, noise)
+    return replace(result, destroyed=destroyed)

@@ -1,0 +1,62 @@
+"""What a deconvolution cannot bring back, and whether its blur explains the photo."""
+
+import warnings
+
+import numpy as np
+
+from fastrefocus.arrays import FloatArray, split_channels
+from fastrefocus.errors import ResidualWarning
+
+_FREQUENCIES = 64  # along each axis, at least
+
+#: Correlation of the residual with its four neighbours' mean from which on it is not white.
+_WHITE = 0.3
+
+
+def destroyed_share(psf: FloatArray, signal_to_noise: float) -> float:
+    r"""Return the share of the spatial frequencies that a PSF has put below the noise.
+
+    The photo is taken to have a power spectrum proportional to 1 / f^2, as natural scenes have.
+
+    Parameters
+    ----------
+    psf : ndarray
+        float32 (h, w).
+    signal_to_noise : float
+        Variance of the photo over that of the noise.
+
+    Returns
+    -------
+    float
+        The share of the frequencies up to Nyquist at which \|C\|^2 times the photo's power is less than the noise's.
+    """
+    shape = [max(_FREQUENCIES, 2 * n) for n in psf.shape]
+    transfer = np.abs(np.fft.fft2(psf, s=shape)) ** 2
+    squared = np.square(np.fft.fftfreq(shape[0]))[:, np.newaxis] + np.square(np.fft.fftfreq(shape[1]))
+    inside = (squared > 0) & (squared <= 0.25)
+    power = 1 / squared[inside]
+    power *= signal_to_noise / power.mean()
+    return float(np.mean(transfer[inside] * power < 1))
+
+
+def correlation(residual: FloatArray) -> float:
+    """Return the correlation of a residual (H, W) or (H, W, 3) with its right and lower neighbours; 0 if white."""
+    products, squares = 0.0, 0.0
+    for plane in split_channels(residual):
+        r = plane - plane.mean(dtype=np.float64)
+        products += float((r[1:] * r[:-1]).mean() + (r[:, 1:] * r[:, :-1]).mean()) / 2
+        squares += float(np.square(r).mean())
+    return products / squares if squares > 0 else 0.0
+
+
+def warn_if_not_white(residual: FloatArray, noise: float) -> None:
+    """Warn where a residual is more than noise and not white."""
+    found, size = correlation(residual), float(np.std(residual))
+    if size > noise and abs(found) > _WHITE:
+        warnings.warn(
+            f"the blur found does not explain the photo: blurred again, the restored photo differs from it by "
+            f"{size:.2g} (noise {noise:.2g}), and not at random (correlation of neighbours {found:.2f}); see "
+            "result.reblur_residual",
+            ResidualWarning,
+            stacklevel=3,
+        )

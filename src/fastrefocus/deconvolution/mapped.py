@@ -1,0 +1,91 @@
+"""Deblurring with a map of the blur's radius."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fastrefocus.arrays import BoolArray, FloatArray
+from fastrefocus.deconvolution.blur import LayeredBlur
+from fastrefocus.deconvolution.channels import Channels
+from fastrefocus.deconvolution.layered import SHARP_RADIUS, BlurMap, layered_blur, prepare_map
+from fastrefocus.deconvolution.result import Candidate, DeconvolutionResult, psnr_db
+from fastrefocus.deconvolution.selection import choose_lam
+from fastrefocus.deconvolution.solver import Solver
+from fastrefocus.optics.psf_grid import PsfGrid
+from fastrefocus.progress import Callback, Progress
+
+# The least weight of the prior, as a share of the photo's standard deviation: where the map was measured its errors and
+# those of the PSF, not the noise, limit what can be brought back.
+_LAM_OF_MODEL = 0.007
+_LAM_OF_MEASURED_PSF = 0.002
+
+_SMALLEST_LAM = 1e-6  # for photos without noise and without contrast
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapped:
+    """A photo, and what it takes to deconvolve it with a map."""
+
+    channels: Channels
+    solver: Solver
+    shape: str | PsfGrid  # "disk", "gaussian", or the PSFs of a lens
+    protect_sharp: bool
+    clipped: BoolArray | None
+    threads: int | None
+    callback: Callback | None
+
+    def run(
+        self, radius: FloatArray, lams: Sequence[float] | None = None, truth: FloatArray | None = None
+    ) -> DeconvolutionResult:
+        """Deblur with a map, (H, W) with NaN where it is not known; of several lams take the best by the truth."""
+        prepared = prepare_map(radius)
+        weights = [self.lam(prepared)] if lams is None else list(lams)
+        progress = Progress(self.callback, "deblur", len(weights) * self.solver.steps)
+        results = [
+            self.finish(self.solve(prepared, lam, progress.after(i * self.solver.steps)), prepared)
+            for i, lam in enumerate(weights)
+        ]
+        if truth is None:
+            return results[0]
+        scores = {Candidate(0.0, result.lam): psnr_db(result.image, truth) for result in results}
+        best = max(results, key=lambda result: scores[Candidate(0.0, result.lam)])
+        return replace(best, scores=scores)
+
+    def solve(self, prepared: BlurMap, lam: float, progress: Callable[[int], None]) -> DeconvolutionResult:
+        """Deconvolve what of the photo is to be; what is in focus keeps the photo's values."""
+        target = self.channels.target(self.channels.photo)
+        result = replace(self.solver, robust=not prepared.exact).run(
+            target, self.blur(prepared), lam, trust=prepared.trust, clipped=self.clipped, threads=self.threads,
+            progress=progress,
+        )  # fmt: skip
+        if not self.protect_sharp:
+            return result
+        sharp = prepared.radius < SHARP_RADIUS
+        return replace(result, image=np.where(sharp if target.ndim == 2 else sharp[..., None], target, result.image))
+
+    def finish(self, result: DeconvolutionResult, prepared: BlurMap) -> DeconvolutionResult:
+        """Make a photo again of what was deconvolved."""
+        edge_sigma = self.channels.edge_sigmas[0] if self.channels.edge_sigmas else None
+        sigma = np.asarray(np.maximum(prepared.radius, SHARP_RADIUS) / 2, np.float32)
+        image = self.channels.finish(result.image, sigma, edge_sigma)
+        return replace(result, image=image, edge_sigma=edge_sigma, blur_radius=prepared.radius)
+
+    def blur(self, prepared: BlurMap) -> LayeredBlur:
+        """Return the blur of a map."""
+        return layered_blur(prepared, self.shape, protect_sharp=self.protect_sharp)
+
+    def lam(self, prepared: BlurMap) -> float:
+        """Return the weight of the prior that the noise asks for, or the errors of the map and the PSF."""
+        blur = self.blur(prepared)
+        plane = self.channels.luminance()
+        blurred = prepared.radius >= SHARP_RADIUS
+        least = 0.0
+        if not prepared.exact:
+            share = _LAM_OF_MEASURED_PSF if isinstance(self.shape, PsfGrid) else _LAM_OF_MODEL
+            least = share * float(plane.std())
+        if blurred.any():
+            middle = blur.cells[0] // 2, blur.cells[1] // 2
+            psf = blur.psf_of(float(np.median(prepared.radius[blurred])), middle)
+            least = max(least, choose_lam(plane, psf, mask=blurred))
+        return max(least, _SMALLEST_LAM)
