@@ -19,7 +19,7 @@ from fastrefocus.cli import inputs
 PHOTO_VERBS = {  # the verbs that change a photo, with the options that make them quick
     "refocus": ["--focus", "0.5", "--no-deblur"],
     "blur": ["--focus", "0.5"],
-    "deblur": ["--sigmas", "1", "--lams", "0.01"],
+    "deblur": ["--sigmas", "1", "--lam", "0.01"],
 }
 VERBS = {**PHOTO_VERBS, "depth": []}
 
@@ -191,10 +191,10 @@ def test_all_that_a_photo_holds_is_kept(verb, tmp_path):
 
 def test_deblur_gets_its_options(picture, tmp_path, monkeypatch):
     calls = listen(monkeypatch, "deblur")
-    options = ["--channels", "edges", "--psf-shape", "gaussian", "--sigmas", "1,2", "--lams", "0.01", "--threads", "1"]
+    options = ["--channels", "edges", "--psf-shape", "gaussian", "--sigmas", "1,2", "--lam", "0.01", "--threads", "1"]
     assert cli.main(["deblur", str(picture), str(tmp_path / "out.png"), *options]) == 0
-    expected = {"channels": "edges", "psf_shape": "gaussian", "sigmas": (1, 2), "lams": (0.01,), "threads": 1}
-    assert calls == [{**expected, "callback": None}]
+    expected = {"channels": "edges", "psf_shape": "gaussian", "sigmas": (1, 2), "lams": [0.01], "threads": 1}
+    assert calls == [{**expected, "linearize": True, "callback": None}]
 
 
 @pytest.mark.parametrize("verb", ["refocus", "depth", "blur", "stack"])
@@ -225,7 +225,7 @@ def test_sample_is_the_photo_of_scikit_image():
 
 
 def test_deblur_reports_what_was_chosen(picture, tmp_path, capsys):
-    arguments = ["deblur", str(picture), str(tmp_path / "out.png"), "--sigmas", "1,2", "--lams", "0.01", "--json"]
+    arguments = ["deblur", str(picture), str(tmp_path / "out.png"), "--sigmas", "1,2", "--lam", "0.01", "--json"]
     assert cli.main(arguments) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["sigma"] in (0.0, 1.0, 2.0)

@@ -10,11 +10,10 @@ import skimage.data
 from reference import admm as reference
 from scipy.signal import fftconvolve
 
-from fastrefocus import Cancelled, DeconvolutionResult, deconvolve, disk_psf, gaussian_psf
+from fastrefocus import Cancelled, DeconvolutionResult, PsfGrid, deconvolve, disk_psf, gaussian_psf
 from fastrefocus.deconvolution.canvas import filter_canvas, make_canvas
 from fastrefocus.deconvolution.filters import SMALLEST_TRANSFER
 from fastrefocus.deconvolution.result import psnr_db
-from fastrefocus.deconvolution.selection import LAMS, Trial, assess, choose, selection_crop, whiteness
 from fastrefocus.errors import ConvergenceWarning
 
 RNG = np.random.default_rng(0)
@@ -486,8 +485,6 @@ def test_callback_is_called_in_the_callers_thread_and_to_the_end():
     assert calls[-1] == ("deconvolve", 1, 1)
     calls.clear()
     run(lam=None, callback=callback)
-    assert calls[0][0] == "choose lam"
-    assert ("choose lam", 30, 30) in calls
     assert calls[-1] == ("deconvolve", 5, 5)
 
 
@@ -529,53 +526,53 @@ def test_lam_grows_with_the_noise(method):
     lams = [
         deconvolve(image + scale * noise, psf, method=method, num_iter=15, tol=0).lam for scale in (0.001, 0.01, 0.05)
     ]
-    assert set(lams) <= set(LAMS)
-    assert lams == sorted(lams)
-    assert lams[0] < lams[-1]
+    assert 10 * lams[0] < lams[1] < lams[2] / 5
+
+
+@pytest.mark.parametrize("method", ["admm-tv", "half-quadratic", "plug-and-play"])
+def test_lam_chosen_is_nearly_the_best(method):
+    photo, psf = skimage.data.camera().astype(np.float32) / 255, disk_psf(5)
+    sharp = photo[100:228, 150:310]
+    noise = np.random.default_rng(1).normal(scale=0.005, size=sharp.shape)
+    image = fftconvolve(photo, psf, mode="same")[100:228, 150:310] + noise
+    num_iter = 6 if method == "plug-and-play" else 40
+
+    def score(lam):
+        return psnr_db(deconvolve(image, psf, method=method, lam=lam, num_iter=num_iter, tol=0).image, sharp)
+
+    chosen = deconvolve(image, psf, method=method, num_iter=num_iter, tol=0).lam
+    assert score(chosen) > max(score(chosen * factor) for factor in (0.3, 0.6, 1.7, 3)) - 0.3
 
 
 def test_lam_is_chosen_for_any_image():
     for image, psf in ((GREY[:5, :7], PSF), (np.zeros((1, 1)), IMPULSE), (np.full((24, 31), 0.5), PSF)):
-        assert run(image, psf, lam=None).lam in LAMS
+        assert run(image, psf, lam=None).lam == 1e-3
 
 
-def test_whiteness_tells_noise_from_structure():
-    noise = np.random.default_rng(3).normal(scale=0.01, size=GREY.shape).astype(np.float32)
-    flat, impulse = np.zeros_like(GREY), np.ones((1, 1), np.float32)
-    assert whiteness(flat, flat, impulse) == 0
-    assert -0.3 < whiteness(flat, noise, impulse) < 0
-    assert whiteness(flat, np.repeat(noise[:, ::2], 2, axis=1)[:, :31], impulse) < -0.4
-    assert whiteness(flat, GREY, impulse) < -5
+def test_psfs_of_a_grid_are_those_of_their_cells():
+    image, psfs = (
+        np.tile(GREY, (4, 4)),
+        np.stack([PSF, PSF[::-1], PSF[:, ::-1], IMPULSE * (np.indices(PSF.shape).sum(0) == 5)]),
+    )
+    result = deconvolve(image, PsfGrid(psfs.reshape(2, 2, *PSF.shape)), lam=0.01)
+    assert result.image.shape == image.shape
+    for row, column in np.ndindex(2, 2):
+        middle = np.s_[48 * row + 14 : 48 * row + 34, 62 * column + 14 : 62 * column + 48]
+        alone = deconvolve(image, psfs[2 * row + column], lam=0.01)
+        assert np.sqrt(np.mean((result.image[middle] - alone.image[middle]) ** 2)) < 2e-3
 
 
-def test_choice_is_the_largest_psf_that_is_plausible_and_nearly_white():
-    trials = [
-        Trial(sigma=1, lam=0.1, whiteness=-0.1, overshoot=0),
-        Trial(sigma=2, lam=0.1, whiteness=-2.9, overshoot=0.005),
-        Trial(sigma=2, lam=0.2, whiteness=-0.5, overshoot=0),
-        Trial(sigma=3, lam=0.1, whiteness=-0.1, overshoot=0.006),
-        Trial(sigma=4, lam=0.1, whiteness=-3.1, overshoot=0),
-    ]
-    assert choose(trials) == trials[2]
-    assert choose(trials[3:]) == trials[4]  # none is nearly white
-    assert choose(trials[3:4]) is None  # none is plausible
-
-
-def test_overshoot_is_the_share_of_pixels_out_of_the_photos_range():
-    observed = np.tile(np.float32([0.2, 0.6]), (10, 5))
-    restored = observed.copy()
-    restored[0, :3] = 0.14, 0.66, 0.649
-    trial = assess(restored, observed, np.ones((1, 1), np.float32), sigma=2.0, lam=0.1)
-    assert trial == (2.0, 0.1, whiteness(restored, observed, np.ones((1, 1), np.float32)), 0.02)
-
-
-def test_selection_looks_at_the_middle():
-    image = np.zeros((900, 400, 3), np.float32)
-    image[250:650, 4:396] = [0.3, 0.6, 0.9]
-    crop = selection_crop(image, np.ones((5, 5), np.float32))
-    assert crop.shape == (384, 384)
-    np.testing.assert_allclose(crop, 0.6, rtol=1e-6)
-    assert selection_crop(image, np.ones((5, 99), np.float32)).shape == (384, 396)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"boundary": "periodic"}, "does not go with boundary='periodic' or a reference"),
+        ({"reference": GREY}, "does not go with boundary='periodic' or a reference"),
+        ({"psf": PsfGrid(np.tile(PSF, (6, 2, 1, 1)))}, r"must fit into its cells, \(4, 15\) pixels, got \(5, 7\)"),
+    ],
+)
+def test_grids_are_refused_where_they_cannot_be_used(options, message):
+    with pytest.raises(ValueError, match=message):
+        run(**{"psf": PsfGrid(np.tile(PSF, (2, 2, 1, 1)))} | options)
 
 
 # Wrong arguments

@@ -5,7 +5,15 @@ from .depth.depth_map import DepthMap
 from .depth.onnx_model import estimate_depth
 from .depth.postprocess import postprocess_depth
 from .depth.refine import refine_depth
-from .errors import Cancelled, ConvergenceWarning, FastRefocusError, LibraryError, ModelError, PhotoError
+from .errors import (
+    Cancelled,
+    ConvergenceWarning,
+    FastRefocusError,
+    LibraryError,
+    ModelError,
+    PhotoError,
+    ResidualWarning,
+)
 from .optics.aperture import Aperture
 from .optics.calibration import DiskFit, fit_disk_psf
 from .optics.coc import DepthRange, coc_from_depth, missing_blur
@@ -45,6 +53,7 @@ __all__ = [
     "PsfFit",
     "PsfGrid",
     "RefocusResult",
+    "ResidualWarning",
     "SynthesisResult",
     "ThinLens",
     "ThresholdBlur",

@@ -107,7 +107,7 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
     """
     output = Path(args.output)
     if args.steps is None and len(args.inputs) == 1 and not output.is_dir():
-        return [Job(args.inputs[0], output, [output])]
+        return [Job(args.inputs[0], output, [output, *_map_files(output, args)])]
     if output.exists() and not output.is_dir():
         reason = "there are several inputs" if args.steps is None else f"{args.verb} writes several files"
         raise UsageError(f"{output} is not a folder, and {reason}")
@@ -115,7 +115,7 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
     for source in args.inputs:
         name = output / _file_name(source, args.bit_depth)
         if args.steps is None:
-            jobs.append(Job(source, name, [name]))
+            jobs.append(Job(source, name, [name, *_map_files(name, args)]))
         else:
             digits = max(2, len(str(args.steps - 1)))
             frames = [output / f"{name.stem}_{step:0{digits}}.png" for step in range(args.steps)]
@@ -125,6 +125,15 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
         raise UsageError("the outputs of two inputs would have the same file name and overwrite one another")
     output.mkdir(parents=True, exist_ok=True)
     return jobs
+
+
+def _map_files(output: Path, args: argparse.Namespace) -> list[Path]:
+    """Return the pictures of maps that ``deblur --maps`` writes besides."""
+    if args.maps is None:
+        return []
+    folder = Path(args.maps)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [folder / f"{output.stem}_{name}.png" for name in ("radius", "destroyed", "residual")]
 
 
 def _file_name(source: str, bit_depth: int) -> str:

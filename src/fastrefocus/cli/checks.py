@@ -46,6 +46,20 @@ def check_stack(args: argparse.Namespace) -> None:
     _take_aperture(args)
 
 
+def check_deblur(args: argparse.Namespace) -> None:
+    """Check the options of ``deblur``."""
+    if args.blur_map is None:
+        _refuse(args, ("blur_max",), "the radius that white means in --blur-map, and needs it")
+    elif args.blur_max is None:
+        raise UsageError("--blur-map needs --blur-max, the radius in pixels that white means")
+    if args.blur_map is None and args.depth is None:
+        _refuse(args, ("zero_unknown",), "about --depth or --blur-map, and needs one of them")
+    else:
+        _refuse(args, ("sigmas",), "for one PSF for the whole photo; leave it out where --depth or --blur-map is given")
+    if args.blur_map is not None and args.depth is not None:
+        raise UsageError("--depth and --blur-map both say how the blur varies; give one of them")
+
+
 def _refuse(args: argparse.Namespace, names: Iterable[str], what: str) -> None:
     """Raise an error about the first of some options that is given."""
     for name in names:

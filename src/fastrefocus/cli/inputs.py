@@ -52,6 +52,14 @@ def read_mask(source: str) -> npt.NDArray[np.bool_]:
     return mask
 
 
+def read_map(source: str, option: str, photo: fr.Photo, *, zero_unknown: bool) -> FloatArray:
+    """Read a grey picture of the photo's size; black is unknown (NaN) where that is wanted."""
+    values, size = read_grey(source, option).pixels, photo.pixels.shape[:2]
+    if values.shape != size:
+        raise ValueError(f"{option} {source} must have the photo's height and width {size}, got {values.shape}")
+    return np.where(values > 0, values, np.float32(np.nan)) if zero_unknown else values
+
+
 def depth_kind(args: argparse.Namespace) -> Kind:
     """Return the kind of the depth that `depth_of` gives."""
     kind: Kind = args.depth_kind or "relative"
@@ -78,15 +86,10 @@ def estimate_depth(photo: fr.Photo, args: argparse.Namespace) -> fr.DepthMap:
 
 
 def _read_depth(photo: fr.Photo, args: argparse.Namespace) -> fr.DepthMap:
-    picture = read_grey(args.depth, "--depth")
-    values, size = picture.pixels, photo.pixels.shape[:2]
-    if values.shape != size:
-        raise ValueError(f"--depth {args.depth} must have the photo's height and width {size}, got {values.shape}")
     kind: Kind = args.depth_kind or "relative"
-    if kind == "metric" and picture.bit_depth != 16:
-        raise ValueError(f"--depth {args.depth} must have 16 bits to hold metric depth, got {picture.bit_depth}")
-    if kind == "metric" or args.zero_unknown:
-        values = np.where(values > 0, values, np.float32(np.nan))
+    values = read_map(args.depth, "--depth", photo, zero_unknown=kind == "metric" or args.zero_unknown)
+    if kind == "metric" and (bits := read(args.depth).bit_depth) != 16:
+        raise ValueError(f"--depth {args.depth} must have 16 bits to hold metric depth, got {bits}")
     if kind == "metric":
         values = np.rint(values * np.float32(65535)) * np.float32(args.depth_unit or _STEP_M)
     return fr.DepthMap(values, kind)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import fastrefocus as fr
 from fastrefocus.cli import checks, values, verbs
 from fastrefocus.cli.inputs import Task
+from fastrefocus.deconvolution.channels import CHANNELS
+from fastrefocus.deconvolution.deblur import PSF_SHAPES
 
 if TYPE_CHECKING:
     _Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -80,13 +82,42 @@ def _add_stack(choice: "_Verbs") -> None:
 
 
 def _add_deblur(choice: "_Verbs") -> None:
-    verb = _add_verb(choice, "deblur", verbs.deblur, "deblur the whole photo with the PSF and lambda that fit best")
-    verb.add_argument("--channels", choices=("rgb", "intensity", "edges"), default="rgb", help="paper A's variants")
+    verb = _add_verb(choice, "deblur", verbs.deblur, "deblur a photo, with the blur that it is found to have")
+    verb.set_defaults(check=checks.check_deblur)
     verb.add_argument(
-        "--sigmas", type=values.numbers, metavar="S,...", help="PSF sizes to try, pixels (default: 1 to 8)"
+        "--channels",
+        choices=CHANNELS,
+        default="rgb",
+        help="what is deconvolved (intensity and edges are paper A's; default: rgb)",
     )
-    verb.add_argument("--lams", type=values.numbers, metavar="L,...", help="weights of the prior to try")
-    verb.add_argument("--psf-shape", choices=("disk", "gaussian"), default="disk", help="shape of the PSF")
+    verb.add_argument(
+        "--sigmas", type=values.numbers, metavar="S,...", help="one PSF for the whole photo, of these sizes in pixels"
+    )
+    verb.add_argument("--lam", type=values.positive, metavar="L", help="weight of the prior (default: by the noise)")
+    verb.add_argument("--psf-shape", choices=PSF_SHAPES, default="auto", help="shape of the PSF (default: auto)")
+    verb.add_argument(
+        "--blur-map", metavar="FILE", help="a grey picture of the blur's radius: black is sharp, white is --blur-max"
+    )
+    verb.add_argument(
+        "--blur-max", type=values.positive, metavar="PX", help="the radius that white in --blur-map means"
+    )
+    verb.add_argument(
+        "--depth", metavar="FILE", help="a grey picture of the depth: what is equally far is blurred alike"
+    )
+    verb.add_argument(
+        "--zero-unknown", action="store_true", default=None, help="black in --depth or --blur-map is unknown"
+    )
+    verb.add_argument(
+        "--encoded",
+        dest="linearize",
+        action="store_false",
+        help="work on the values as they are: for pictures that hold linear light",
+    )
+    verb.add_argument(
+        "--maps",
+        metavar="FOLDER",
+        help="write pictures of the blur's radius, of what it has destroyed, and of what the result does not explain",
+    )
 
 
 def _add_synthesize(choice: "_Verbs") -> None:
@@ -150,7 +181,7 @@ def _add_verb(
 ) -> argparse.ArgumentParser:
     verb = choice.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
     # bit_depth: the bits a sample that OUT must be able to keep
-    verb.set_defaults(run=run, check=lambda args: None, bit_depth=8, steps=None)
+    verb.set_defaults(run=run, check=lambda args: None, bit_depth=8, steps=None, maps=None)
     verb.add_argument(
         "inputs",
         nargs="+",

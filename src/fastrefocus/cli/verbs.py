@@ -1,6 +1,7 @@
 """The verbs: each hands its options to the public functions."""
 
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,9 @@ from fastrefocus.progress import Progress
 
 _SWEPT_PERCENTILES = (98, 2)  # of disparity, from which to which a stack is focused
 _LARGEST_FITTED = 31  # diameter, pixels
+_SHARP_RADIUS = 1.0  # pixels: below is in focus
+_WHITE_RADIUS = 20.0  # pixels, in the picture of the blur's radius
+_RESIDUAL_GAIN = np.float32(10)
 
 
 @dataclass(frozen=True)
@@ -125,21 +129,65 @@ def stack(task: Task) -> Outcome:
 
 
 def deblur(task: Task) -> Outcome:
-    """Deblur the whole photo."""
+    """Deblur a photo."""
     photo, args = task.photo, task.args
+    options: dict[str, Any] = {}
+    if args.blur_map is not None:
+        radius = inputs.read_map(args.blur_map, "--blur-map", photo, zero_unknown=bool(args.zero_unknown))
+        options["blur_radius"] = np.float32(args.blur_max) * radius
+    if args.depth is not None:
+        depth = inputs.read_map(args.depth, "--depth", photo, zero_unknown=bool(args.zero_unknown))
+        options["depth"] = fr.DepthMap(depth, "relative")
     started = time.perf_counter()
-    result = fr.deblur(
-        photo.pixels,
-        channels=args.channels,
-        sigmas=args.sigmas,
-        lams=args.lams,
-        psf_shape=args.psf_shape,
-        threads=args.threads,
-        callback=task.callback,
-    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", fr.ResidualWarning)
+        result = fr.deblur(
+            photo.pixels,
+            channels=args.channels,
+            sigmas=args.sigmas,
+            lams=None if args.lam is None else [args.lam],
+            psf_shape=args.psf_shape,
+            linearize=args.linearize,
+            threads=args.threads,
+            callback=task.callback,
+            **options,
+        )
     seconds = {"deblur": time.perf_counter() - started}
-    report = {"sigma": result.sigma, "lam": result.lam, "seconds": _rounded(seconds)}
-    return Outcome([replace(photo, pixels=result.image)], report)
+    task.say(_chosen(result))
+    for warning in caught:
+        task.say(str(warning.message))
+    photos = [replace(photo, pixels=result.image)]
+    if args.maps is not None:
+        photos += _maps(result)
+    report = {"sigma": result.sigma, "psf_shape": result.psf_shape, "lam": result.lam, "seconds": _rounded(seconds)}
+    return Outcome(photos, report)
+
+
+def _chosen(result: fr.DeconvolutionResult) -> str:
+    """Say what was found and done."""
+    if result.sigma == 0 or result.destroyed is None:
+        return "no blur found that could be undone; the photo is as it was"
+    destroyed = f"{np.mean(result.destroyed):.0%} of the spatial frequencies are lost in the noise"
+    if result.blur_radius is not None:
+        blurred = result.blur_radius[result.blur_radius >= _SHARP_RADIUS]
+        low, high = np.percentile(blurred, (2, 98)) if blurred.size else (0, 0)
+        share = blurred.size / result.blur_radius.size
+        return f"{share:.0%} blurred, by a radius of {low:.1f} to {high:.1f} pixels; lam {result.lam:.2g}; {destroyed}"
+    sigma = result.sigma or 0.0
+    size = f"disk of radius {2 * sigma:.2f}" if result.psf_shape == "disk" else f"Gaussian of {sigma:.2f}"
+    return f"{size} pixels, lam {result.lam:.2g}; {destroyed}"
+
+
+def _maps(result: fr.DeconvolutionResult) -> list[fr.Photo]:
+    """Return pictures of the radius, of what is lost, and of the residual, which is enlarged about grey."""
+    assert result.destroyed is not None
+    shape = result.destroyed.shape
+    radius = result.blur_radius
+    if radius is None:
+        radius = np.full(shape, 2 * (result.sigma or 0), np.float32)
+    residual = np.zeros(shape, np.float32) if result.reblur_residual is None else result.reblur_residual
+    pictures = (radius / np.float32(_WHITE_RADIUS), result.destroyed, 0.5 + _RESIDUAL_GAIN * residual)
+    return [fr.Photo(np.clip(picture, 0, 1).astype(np.float32)) for picture in pictures]
 
 
 def synthesize(task: Task) -> Outcome:

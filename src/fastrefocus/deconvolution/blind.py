@@ -10,7 +10,7 @@ import numpy as np
 from fastrefocus.arrays import FloatArray
 from fastrefocus.deconvolution.acceptance import accepted, given_up, unreliability
 from fastrefocus.deconvolution.blur_map import estimate_blur_map
-from fastrefocus.deconvolution.channels import Channels, luminance
+from fastrefocus.deconvolution.channels import luminance
 from fastrefocus.deconvolution.diagnostics import destroyed_share, warn_if_not_white
 from fastrefocus.deconvolution.layered import BlurMap, prepare_map
 from fastrefocus.deconvolution.mapped import Mapped
@@ -68,7 +68,7 @@ def _by_estimated_map(
     with thread_map(mapped.threads, 64) as run:
         radius = estimate_blur_map(plane, run=run, progress=lambda share: progress(round(100 * share))).radius
     if not radius.any():
-        return unchanged(channels, scores)
+        return _unchanged(mapped, scores)
     prepared = prepare_map(radius)
     lam = mapped.lam(prepared) if lams is None else lams[0]
     steps = mapped.solver.steps
@@ -96,7 +96,7 @@ def _with_choice(
 ) -> DeconvolutionResult:
     scores = _scores(choice)
     if choice.psf is None:
-        return unchanged(search.channels, scores)
+        return _unchanged(search, scores)
     result = search.with_psf(choice.psf, choice.lam if lams is None else lams[0])
     smaller = next_smaller(choice)
     if smaller is not None and excessive(luminance(search.channels.values(result.image)), plane):
@@ -104,10 +104,11 @@ def _with_choice(
     return replace(result, scores=scores)
 
 
-def unchanged(channels: Channels, scores: dict[Candidate, float]) -> DeconvolutionResult:
+def _unchanged(mapped: Mapped | Search, scores: dict[Candidate, float]) -> DeconvolutionResult:
     """Return the photo as it came, with sigma 0."""
+    Progress(mapped.callback, "deblur", 1)(1)
     none = np.empty(0)
-    return DeconvolutionResult(channels.photo.copy(), 0.0, 0, none, none, none, None, sigma=0.0, scores=scores)
+    return DeconvolutionResult(mapped.channels.photo.copy(), 0.0, 0, none, none, none, None, sigma=0.0, scores=scores)
 
 
 def _scores(choice: Choice) -> dict[Candidate, float]:
@@ -138,7 +139,7 @@ def deblur_by_depth(
         radii.append(0.0 if psf is None else 2 * psf.sigma)
     radius = np.interp(depth, centres, radii).astype(np.float32)
     if not radius[known].any():
-        return unchanged(mapped.channels, {})
+        return _unchanged(mapped, {})
     radius[~known] = np.nan
     return mapped.run(radius, lams, truth)
 

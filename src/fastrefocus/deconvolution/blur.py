@@ -8,6 +8,7 @@ import numpy as np
 
 from fastrefocus.arrays import FloatArray
 from fastrefocus.deconvolution.tiles import Tile
+from fastrefocus.optics.psf_grid import PsfGrid
 
 
 class Layers(NamedTuple):
@@ -58,6 +59,29 @@ class UniformBlur:
         return Layers([self.psf], np.ones((1, *tile.window.shape), np.float32))
 
 
+@dataclass(frozen=True, eq=False)
+class GridBlur:
+    """The PSF of the cell that a tile lies in."""
+
+    grid: PsfGrid
+    shape: tuple[int, int]  # of the photo
+
+    @property
+    def psf_shape(self) -> tuple[int, int]:
+        """Height and width of the PSFs."""
+        return self.grid.psfs.shape[2], self.grid.psfs.shape[3]
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Rows and columns of the grid."""
+        return self.grid.shape
+
+    def within(self, tile: Tile) -> Layers:
+        """Return the cell's PSF with a weight of 1."""
+        psf = self.grid.at(*cell_of(tile, self.cells, self.shape))
+        return Layers([psf], np.ones((1, *tile.window.shape), np.float32))
+
+
 class LayeredBlur:
     """A radius at every pixel: the PSFs of the two nearest levels, in proportion.
 
@@ -89,7 +113,7 @@ class LayeredBlur:
     def within(self, tile: Tile) -> Layers:
         """Return the PSFs of the levels that occur, and each pixel's share in them."""
         position = self._position[tile.window]
-        cell = self._cell(tile)
+        cell = cell_of(tile, self.cells, self._position.shape)
         psfs, weights = [], []
         for level in range(int(position.min()), int(np.ceil(position.max())) + 1):
             share = np.maximum(0, 1 - np.abs(position - np.float32(level)))
@@ -104,13 +128,14 @@ class LayeredBlur:
         values = [value_of(self.psf_of(level, middle)) for level in self._levels]
         return np.interp(self._position, np.arange(len(values)), values).astype(np.float32)
 
-    def _cell(self, tile: Tile) -> tuple[int, int]:
-        """Return the cell that a tile's core is in."""
-        row, column = (
-            (core.start + core.stop) * count // (2 * length)
-            for core, count, length in zip(tile.core, self.cells, self._position.shape, strict=True)
-        )
-        return row, column
+
+def cell_of(tile: Tile, cells: tuple[int, int], shape: Sequence[int]) -> tuple[int, int]:
+    """Return the row and column of the cell that a tile's core is in."""
+    row, column = (
+        (core.start + core.stop) * count // (2 * length)
+        for core, count, length in zip(tile.core, cells, shape, strict=True)
+    )
+    return row, column
 
 
 def _largest(psfs: Sequence[FloatArray]) -> tuple[int, int]:

@@ -34,29 +34,29 @@ Float64Array = npt.NDArray[np.float64]
 WINDOW = 64
 
 _STRIDE = 16  # from one grid point to the next, pixels; each stands for a cell of that size
-_LONGEST_SIDE = 2048  # of the finest level: pixels of a larger photo hold no detail of their own to tell blur by
+_LONGEST_SIDE = 2048  # of what is looked at, pixels: sharp photos that are larger have no detail in single pixels
+_ROUNDING = 1e-6  # of a photo's largest value: contrast that is no more than rounding
 
-#: Candidates, pixels: a window tells no larger ones.
+#: Candidates, pixels. A window tells no larger ones.
 _RADII = np.concatenate([[0.0], np.arange(0.75, 8, 0.25), np.arange(8, 10.5, 0.5)])
 _TOLD_BY_HALF_SIZE = 6.0  # pixels: from here on the half-size photo is the better witness
 
 # Fitted on sharp photos.
-_SPREAD = (0.88, 0.94, 1.0, 1.06, 1.12)  # no real blur is one exact disk: its zeros are filled, by other radii
+_SPREAD = (0.9, 1.0, 1.1)  # no real blur is one exact disk: its zeros are filled, by other radii
 _FLOOR = 0.003  # and by stray light
 _SLOPE, _ROLL_OFF = -0.56, -0.28  # mean of the log spectrum about that of 1 / f^2
-_SLOPE_SD, _ROLL_OFF_SD, _LEVEL_SD = 0.5, 0.44, 3.0
-_RIPPLE_SD, _RIPPLE_LENGTH, _RING_SD = 0.49, 0.33, 0.26
+_SLOPE_SD, _ROLL_OFF_SD, _LEVEL_SD = 0.5, 0.44, 3.0  # the level is next to unknown
+_RIPPLE_SD, _RIPPLE_LENGTH, _RING_SD = 0.49, 0.33, 0.26  # of what else there is: correlated over ln f, and not
 
 _POOLING = 1.2  # standard deviation of the Gaussian that evidence is pooled with, cells
 _POOLED_WINDOWS = 4.0  # independent windows within its reach
-_PER_PIXEL = 0.15  # odds (nats) against each pixel of radius
 _EDGE_SD = 0.3  # of the logarithm of an edge's radius
-_MOST_EDGES = 3.0
+_MOST_EDGES = 3.0  # of those nearby count: their errors are alike
 _EDGE_REACH = 11  # pixels on either side of an edge, where its height is taken
-_EDGE_HALO = 32 + 4
+_EDGE_RIVALS = 32  # pixels on either side, where no edge may be four times as steep
 _SOFT = 0.7  # pixels: sharp edges are as soft as this
 
-_CAUTION = 0.95
+_CAUTION = 0.95  # of the radius is used: too large costs more than too small
 _SHARP_RADIUS = 1.75  # pixels: smaller ones are not worth the risk
 
 
@@ -95,25 +95,25 @@ def estimate_blur_map(
     run : Map, optional
         Does the work in bands; the result does not depend on it.
     """
-    nothing = BlurMapEstimate(np.zeros_like(luminance), 0.0)
-    offset, contrast = float(luminance.mean(dtype=np.float64)), float(luminance.std(dtype=np.float64))
-    if min(luminance.shape) <= WINDOW or contrast <= 1e-6 * float(np.abs(luminance).max()):
-        return nothing
-    level, scale = ((luminance - np.float32(offset)) / np.float32(contrast)).astype(np.float32), 1
-    while max(level.shape) > _LONGEST_SIDE and min(level.shape) > 2 * WINDOW + 1:
+    level, scale = luminance, 1
+    while max(level.shape) > _LONGEST_SIDE and _has_half(level):
         level, scale = _half(level), 2 * scale
-    tell = progress or (lambda share: None)
+    contrast = float(level.std(dtype=np.float64))
+    if min(level.shape) <= WINDOW or contrast <= _ROUNDING * float(np.abs(level).max()):
+        return BlurMapEstimate(np.zeros_like(luminance), 0.0)
+    level = (level - level.mean(dtype=np.float64)).astype(np.float32) / np.float32(contrast)
     run = run or (lambda function, items: [function(item) for item in items])
+    tell = progress or (lambda share: None)
     radius, noise = _estimate(level, run)
-    tell(0.8)
-    if min(level.shape) > 2 * WINDOW + 1:
-        coarse = 2 * _resample(_estimate(_half(level), run)[0], radius.shape, _STRIDE, 2 * _STRIDE)
+    tell(0.7)
+    if _has_half(level):
+        coarse = 2 * _resample(_estimate(_half(level), run)[0], radius.shape, 0.5)
         radius = np.where(coarse >= _TOLD_BY_HALF_SIZE, coarse, radius)
-    radius = _resample(np.where(radius < _SHARP_RADIUS / _CAUTION, 0, radius), luminance.shape, 1, scale * _STRIDE)
-    radius *= np.float32(_CAUTION * scale)
-    radius[radius < _SHARP_RADIUS * scale] = 0
+    radius[radius < _SHARP_RADIUS] = 0
+    radius = np.float32(scale * _CAUTION) * _resample(radius, luminance.shape, 1 / (scale * _STRIDE))
+    radius[radius < scale * _SHARP_RADIUS] = 0
     tell(1.0)
-    return BlurMapEstimate(radius, noise * contrast * scale)
+    return BlurMapEstimate(radius, scale * contrast * noise)
 
 
 def _estimate(level: FloatArray, run: Map) -> tuple[FloatArray, float]:
@@ -131,7 +131,7 @@ def _estimate(level: FloatArray, run: Map) -> tuple[FloatArray, float]:
     energy = np.maximum(power - variance * model.noise, 0)[..., middle].mean(axis=-1)
     share = energy / (energy + np.median(energy) + 1e-20)
     odds = _POOLED_WINDOWS * gaussian_filter(share[..., np.newaxis] * likelihood, (_POOLING, _POOLING, 0))
-    odds += _edge_odds(edges) - _PER_PIXEL * _RADII
+    odds += _edge_odds(edges)
     probability = np.exp(odds - odds.max(axis=-1, keepdims=True))
     radius: FloatArray = _RADII[np.argmin(probability @ model.error, axis=-1)].astype(np.float32)
     return radius, float(np.sqrt(variance))
@@ -161,12 +161,12 @@ def _log_likelihood(power: Float64Array, variance: float) -> Float64Array:
     model = _model()
     noise = variance * model.noise
     signal = np.maximum(np.maximum(power - noise, 0.2 * power), 1e-20)
-    # Where there is as much noise as signal, what is left of the signal is a guess.
-    doubt = 0.15**2 + (6 * np.maximum(noise / np.maximum(power, 1e-20) - 0.25, 0)) ** 2 + 0.25 * (noise / signal) ** 2
+    doubt = np.square(noise / signal) / 2  # what is left when much noise was taken off is a guess
     covariance = model.covariance + doubt[..., np.newaxis] * np.eye(model.frequency.size)
     error = np.log(signal)[..., np.newaxis] - model.log_template
     log_likelihood: Float64Array = -np.sum(error * np.linalg.solve(covariance, error), axis=-2) / 2
-    return log_likelihood - log_likelihood.max(axis=-1, keepdims=True)
+    log_likelihood -= log_likelihood.max(axis=-1, keepdims=True)
+    return log_likelihood
 
 
 def _edges(level: FloatArray, band: range, variance: float) -> Float64Array:
@@ -174,12 +174,13 @@ def _edges(level: FloatArray, band: range, variance: float) -> Float64Array:
     from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
 
     top, bottom = band.start * _STRIDE, min(band.stop * _STRIDE, level.shape[0])
-    first = max(top - _EDGE_HALO, 0)
-    part = level[first : bottom + _EDGE_HALO]
+    halo = _EDGE_RIVALS + 4
+    first = max(top - halo, 0)
+    part = level[first : bottom + halo]
     slope = np.hypot(gaussian_filter(part, 0.7, order=(0, 1)), gaussian_filter(part, 0.7, order=(1, 0)))
     crest = (
         (slope == maximum_filter(slope, 7))
-        & (slope > 0.25 * maximum_filter(slope, 65))
+        & (slope > 0.25 * maximum_filter(slope, 2 * _EDGE_RIVALS + 1))
         & (slope > 6 * np.sqrt(variance))
     )
     crest[: top - first] = False
@@ -192,22 +193,24 @@ def _edges(level: FloatArray, band: range, variance: float) -> Float64Array:
     columns = -(-level.shape[1] // _STRIDE)
     cell = (y + first - top) // _STRIDE * columns + x // _STRIDE
     sums = [np.bincount(cell, w, len(band) * columns) for w in (weight, weight**2, weight / softness**2)]
-    return np.stack(sums, axis=-1).reshape(len(band), columns, 3)
+    per_cell: Float64Array = np.stack(sums, axis=-1).reshape(len(band), columns, 3).astype(np.float64)
+    return per_cell
 
 
 def _edge_odds(edges: Float64Array) -> Float64Array:
     """Return what the edges say of every radius, in nats."""
     from scipy.ndimage import gaussian_filter
 
-    weight, square, inverse = np.moveaxis(gaussian_filter(edges, (1.25, 1.25, 0), mode="constant"), -1, 0)
+    sums = gaussian_filter(edges, (_POOLING, _POOLING, 0), mode="constant")
+    weight, square, inverse = np.moveaxis(sums, -1, 0)
     seen = weight > 1e-12
     weight, square, inverse = (np.where(seen, values, 1.0) for values in (weight, square, inverse))
-    count = seen * 2 * np.pi * 1.25**2 * weight**2 / square
+    count = seen * 2 * np.pi * _POOLING**2 * weight**2 / square
     softness = np.sqrt(weight / inverse)
-    expected = 1.1 * softness - 0.07
-    z = np.log((_RADII + _SOFT) / expected[..., np.newaxis]) / _EDGE_SD
+    z = np.log((_RADII + _SOFT) / softness[..., np.newaxis]) / _EDGE_SD
     z[z < 0] /= 2
-    return -np.square(z) / 2 * np.minimum(count, _MOST_EDGES)[..., np.newaxis]
+    odds: Float64Array = -np.square(z) / 2 * np.minimum(count, _MOST_EDGES)[..., np.newaxis]
+    return odds
 
 
 @cache
@@ -232,7 +235,7 @@ def _model() -> _Model:
         + _ROLL_OFF_SD**2 * np.outer(roll_off, roll_off)
         + _SLOPE_SD**2 * np.outer(x, x)
         + _LEVEL_SD**2
-        + np.diag(0.21**2 + 2 / count)
+        + np.diag(_RING_SD**2 + 2 / count)
     )
     return _Model(
         window.astype(np.float32), rings.T.astype(np.float32), centre, np.log(picture) + mean[:, np.newaxis], noise,
@@ -274,19 +277,25 @@ def _expected_error() -> Float64Array:
     under = np.maximum(true - used, 0) / np.maximum(0.3 * true, 1e-9)
     left = np.minimum(0.46 + 0.54 * under**2, 1) + 0.54 * over**2
     left = np.where(used < 1, np.where(true < 1, 0.46, 1.0), left)
-    return left * np.maximum(true, 1)
+    error: Float64Array = left * np.maximum(true, 1)
+    return error
 
 
-def _resample(grid: FloatArray, shape: tuple[int, ...], step: int, grid_step: int) -> FloatArray:
-    """Interpolate a grid of cells, `grid_step` wide, at cells that are `step` wide; linear, level beyond the border."""
-    for axis, length in enumerate(shape[:2]):
-        position = ((np.arange(length) + 0.5) * step / grid_step - 0.5).clip(0, grid.shape[axis] - 1)
-        before = np.minimum(position.astype(int), max(grid.shape[axis] - 2, 0))
-        share = (position - before).astype(np.float32)
-        share = share[:, np.newaxis] if axis == 0 else share
-        after = np.minimum(before + 1, grid.shape[axis] - 1)
-        grid = (1 - share) * grid.take(before, axis) + share * grid.take(after, axis)
-    return grid.astype(np.float32, copy=False)
+def _resample(cells: FloatArray, shape: tuple[int, ...], width: float) -> FloatArray:
+    """Interpolate linearly between the centres of cells, at the centres of finer ones of a `width` in cells."""
+    for axis, length in enumerate(shape):
+        last = cells.shape[axis] - 1
+        position = ((np.arange(length) + 0.5) * width - 0.5).clip(0, last).astype(np.float32)
+        before = np.floor(position).astype(int)
+        share = np.expand_dims(position - before, 1 - axis).astype(np.float32)
+        after = np.minimum(before + 1, last)
+        cells = (1 - share) * cells.take(before, axis) + share * cells.take(after, axis)
+    return cells
+
+
+def _has_half(plane: FloatArray) -> bool:
+    height, width = plane.shape
+    return min(height, width) > 2 * WINDOW + 1
 
 
 def _half(plane: FloatArray) -> FloatArray:
@@ -297,7 +306,7 @@ def _half(plane: FloatArray) -> FloatArray:
 
 
 def _axes(size: int) -> tuple[Float64Array, Float64Array]:
-    f = np.fft.fftfreq(size)
+    f = np.fft.fftfreq(size).astype(np.float64)
     return f[:, np.newaxis], f[np.newaxis]
 
 

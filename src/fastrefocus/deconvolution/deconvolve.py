@@ -14,18 +14,26 @@ from fastrefocus.arrays import (
     join_channels,
     split_channels,
 )
-from fastrefocus.deconvolution.blur import UniformBlur
-from fastrefocus.deconvolution.plug_and_play import Denoiser
+from fastrefocus.deconvolution.blur import Blur, GridBlur, UniformBlur
+from fastrefocus.deconvolution.plug_and_play import LAM_PER_VARIANCE, Denoiser
 from fastrefocus.deconvolution.result import DeconvolutionResult
-from fastrefocus.deconvolution.selection import LAMS, assess, choose, selection_crop
+from fastrefocus.deconvolution.selection import choose_lam, noise_sigma
 from fastrefocus.deconvolution.solver import LARGEST_WEIGHT, Solver
+from fastrefocus.optics.psf_grid import PsfGrid
 from fastrefocus.parallel import thread_count
 from fastrefocus.progress import Callback, Progress
+
+# The weight of the hyper-Laplacian beside that of total variation, and of the Wiener filter beside the ratio of the
+# variances of noise and photo: photos have less power at high frequencies than at low ones.
+_HALF_QUADRATIC_LAM = 0.7
+_WIENER_LAM = 10.0
+
+_UNKNOWN_LAM = 1e-3  # where the photo is constant, or too small to tell
 
 
 def deconvolve(
     image: npt.ArrayLike,
-    psf: npt.ArrayLike,
+    psf: npt.ArrayLike | PsfGrid,
     *,
     method: str = "admm-tv",
     lam: float | None = None,
@@ -53,15 +61,16 @@ def deconvolve(
     ----------
     image : array_like
         b: (H, W) or (H, W, 3), 0..1.
-    psf : array_like
-        c: odd height and width, not larger than the image. It should sum to 1, or the brightness changes.
+    psf : array_like or PsfGrid
+        c: odd height and width, not larger than the image. It should sum to 1, or the brightness changes. Or the PSFs
+        of a grid of cells over the photo; what one cell's PSF gives fades into the next.
     method : {"admm-tv", "plug-and-play", "half-quadratic", "wiener", "inverse"}
         ADMM with total variation; half-quadratic splitting with a denoiser; half-quadratic splitting with the prior
         lam sum \|D x\|^(2/3), six steps, for previews; the Wiener filter conj(C) B / (\|C\|^2 + lam), lam being the
         noise-to-signal power ratio; or the inverse filter B / C, 0 where \|C\| <= 0.001, which takes no lam.
     lam : float, optional
-        Weight of the prior, > 0. For "plug-and-play" 0.15 times the variance of the noise. None chooses from
-        `fastrefocus.deconvolution.selection.LAMS` by the whiteness of the residual.
+        Weight of the prior, > 0. For "plug-and-play" 0.15 times the variance of the noise. None: chosen by the noise,
+        which is read from the photo's spectrum.
     rho : float, optional
         ADMM's penalty, > 0. None: 25 lam.
     relaxation : float
@@ -133,22 +142,20 @@ def deconvolve(
     True
     """
     observed = as_image(image)
-    kernel = as_psf(psf, observed.shape)
+    kernel = psf if isinstance(psf, PsfGrid) else as_psf(psf, observed.shape)
     truth = None if reference is None else as_image(reference, "reference", shape=observed.shape)
-    trust = None
-    if mask is not None:
-        known = as_mask(mask, observed.shape[:2])
-        trust, observed = known.astype(np.float32), _without(observed, known)
+    known = None if mask is None else as_mask(mask, observed.shape[:2])
     solver = Solver(
         method=method, rho=rho, relaxation=relaxation, num_iter=num_iter, tol=tol, tv=tv, boundary=boundary,
         value_range=value_range, denoiser=denoiser,
     )  # fmt: skip
-    if trust is not None:
-        solver.check_masks("mask")
     clipped = None
     if saturation is not None:
         solver.check_masks("saturation")
         clipped = observed >= np.float32(checks.number(saturation, "saturation", above=0))
+    if known is not None:
+        solver.check_masks("mask")
+        observed = _without(observed, known)
     thread_count(threads)
     if method == "inverse":
         if lam is not None:
@@ -156,21 +163,27 @@ def deconvolve(
         lam = 0.0
     elif lam is not None:
         lam = checks.number(lam, "lam", above=0, below=LARGEST_WEIGHT)
-    if lam is None:
-        lam = _choose_lam(solver, observed, kernel, threads, callback)
-    progress = Progress(callback, "deconvolve", solver.steps)
+    else:
+        lam = _choose_lam(method, observed, kernel, known)
     result = solver.run(
-        observed,
-        UniformBlur(kernel),
-        lam,
-        trust=trust,
-        clipped=clipped,
-        reference=truth,
-        threads=threads,
-        progress=progress,
-    )
+        observed, _as_blur(kernel, observed, boundary, truth), lam,
+        trust=None if known is None else known.astype(np.float32), clipped=clipped, reference=truth, threads=threads,
+        progress=Progress(callback, "deconvolve", solver.steps),
+    )  # fmt: skip
     solver.warn_if_not_converged(result)
     return result
+
+
+def _as_blur(psf: FloatArray | PsfGrid, image: FloatArray, boundary: str, truth: FloatArray | None) -> Blur:
+    if not isinstance(psf, PsfGrid):
+        return UniformBlur(psf)
+    if boundary == "periodic" or truth is not None:
+        raise ValueError("a PsfGrid is worked on cell by cell; it does not go with boundary='periodic' or a reference")
+    height, width = image.shape[:2]
+    cells = height // psf.shape[0], width // psf.shape[1]
+    if any(cell < n for cell, n in zip(cells, psf.psfs.shape[2:], strict=True)):
+        raise ValueError(f"the PSFs of a PsfGrid must fit into its cells, {cells} pixels, got {psf.psfs.shape[2:]}")
+    return GridBlur(psf, (height, width))
 
 
 def _without(image: FloatArray, known: BoolArray) -> FloatArray:
@@ -181,14 +194,17 @@ def _without(image: FloatArray, known: BoolArray) -> FloatArray:
     return join_channels([fill_unknown(np.where(known, plane, np.float32(np.nan)), "image") for plane in planes])
 
 
-def _choose_lam(
-    solver: Solver, image: FloatArray, psf: FloatArray, threads: int | None, callback: Callback | None
-) -> float:
-    crop = selection_crop(image, psf)
-    progress = Progress(callback, "choose lam", len(LAMS) * solver.steps)
-    trials = []
-    for i, lam in enumerate(LAMS):
-        result = solver.run(crop, UniformBlur(psf), lam, threads=threads, progress=progress.after(i * solver.steps))
-        trials.append(assess(result.image, crop, psf, sigma=0.0, lam=lam))
-    best = choose(trials) or min(trials, key=lambda trial: trial.overshoot)
-    return best.lam
+def _choose_lam(method: str, image: FloatArray, psf: FloatArray | PsfGrid, known: BoolArray | None) -> float:
+    """Choose the weight of the prior by the photo's own noise; the factors are the best on photos blurred for it."""
+    if isinstance(psf, PsfGrid):
+        psf = psf.at(psf.shape[0] // 2, psf.shape[1] // 2)
+    plane: FloatArray = np.mean(split_channels(image), axis=0, dtype=np.float32)
+    if method in ("admm-tv", "half-quadratic"):
+        lam = choose_lam(plane, psf, mask=known) * (1 if method == "admm-tv" else _HALF_QUADRATIC_LAM)
+    else:
+        variance = noise_sigma(plane) ** 2
+        contrast = float(plane.var())
+        lam = LAM_PER_VARIANCE * variance if method == "plug-and-play" else 0.0
+        if method == "wiener" and contrast > 0:
+            lam = _WIENER_LAM * variance / contrast
+    return lam or _UNKNOWN_LAM

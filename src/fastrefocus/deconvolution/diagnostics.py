@@ -12,6 +12,9 @@ _FREQUENCIES = 64  # along each axis, at least
 #: Correlation of the residual with its four neighbours' mean from which on it is not white.
 _WHITE = 0.3
 
+#: A root mean square residual that cannot be seen, nor held by 8 bits.
+_INVISIBLE = 1e-3
+
 
 def destroyed_share(psf: FloatArray, signal_to_noise: float) -> float:
     r"""Return the share of the spatial frequencies that a PSF has put below the noise.
@@ -52,7 +55,7 @@ def correlation(residual: FloatArray) -> float:
 def warn_if_not_white(residual: FloatArray, noise: float) -> None:
     """Warn where a residual is more than noise and not white."""
     found, size = correlation(residual), float(np.std(residual))
-    if size > noise and abs(found) > _WHITE:
+    if size > max(2 * noise, _INVISIBLE) and abs(found) > _WHITE:
         warnings.warn(
             f"the blur found does not explain the photo: blurred again, the restored photo differs from it by "
             f"{size:.2g} (noise {noise:.2g}), and not at random (correlation of neighbours {found:.2f}); see "
