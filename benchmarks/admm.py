@@ -17,13 +17,14 @@ import pytest
 from reference import admm as textbook
 
 from fastrefocus import deconvolve, gaussian_psf
-from fastrefocus.deconvolution.admm import AdmmOptions, _Channel
+from fastrefocus.deconvolution.admm import AdmmOptions, _Group
 from fastrefocus.deconvolution.canvas import make_canvas
+from fastrefocus.deconvolution.problem import Problem
 from fastrefocus.fft import RealFFT2, backend_name
 
 SHAPES = [(540, 540), (1024, 1024), (1024, 1024, 3)]
 LAM = 0.002
-OPTIONS = AdmmOptions(lam=LAM, rho=25 * LAM, relaxation=1.8, num_iter=1, tol=0.0, isotropic=True)
+OPTIONS = AdmmOptions(lam=LAM, rho=25 * LAM, relaxation=1.8, num_iter=1, tol=0.0, tv="isotropic")
 PATHS = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1] / "tests")}
 PEER_STEPS = 5  # iterations a call of a peer with a solver object of its own
 
@@ -34,9 +35,7 @@ def test_iteration(compare, shape):
     pyfftw.forget_wisdom()  # peers plan by measurement, and FFTW would use what they have learned
     planes = np.random.default_rng(0).random((shape[2] if len(shape) == 3 else 1, *shape[:2]), dtype=np.float32)
     psf = gaussian_psf(3)
-    canvas = make_canvas(shape[:2], psf.shape, "periodic")
-    otf = canvas.otf(psf)
-    channels = [_Channel(plane, otf, canvas, OPTIONS) for plane in planes]
+    channels = iterations(planes, psf, "periodic")
     textbooks = [textbook.iterations(plane, psf, LAM, 25 * LAM, isotropic=True) for plane in planes]
     peers = {
         "the same transforms, bare": bare_transforms(planes),
@@ -47,6 +46,27 @@ def test_iteration(compare, shape):
     }
     steps = {name: PEER_STEPS for name in peers if name.startswith(("sporco", "scico"))}
     compare("one iteration", " x ".join(map(str, shape)), lambda: [c.iterate() for c in channels], peers, steps=steps)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.usefixtures("one_cpu")
+def test_boundaries(compare, shape):
+    """The canvas is wider where the photo does not wrap, and what is unknown takes two more transforms."""
+    planes = np.random.default_rng(0).random((shape[2] if len(shape) == 3 else 1, *shape[:2]), dtype=np.float32)
+    ours, *others = (iterations(planes, gaussian_psf(3), boundary) for boundary in ("periodic", "reflect", "masked"))
+    peers = {
+        name: lambda channels=channels: [c.iterate() for c in channels]
+        for name, channels in zip(("reflect", "masked"), others, strict=True)
+    }
+    compare("one iteration, periodic", " x ".join(map(str, shape)), lambda: [c.iterate() for c in ours], peers)
+
+
+def iterations(planes, psf, boundary):
+    """Return each channel, ready to iterate."""
+    canvas = make_canvas(planes[0].shape, psf.shape, boundary)
+    weights = np.ones((1, *planes[0].shape), np.float32) if boundary == "masked" else None
+    problem = Problem(list(planes), [psf], weights, None, canvas)
+    return [_Group(problem, slice(i, i + 1), OPTIONS) for i in range(len(planes))]
 
 
 def test_threads(compare):

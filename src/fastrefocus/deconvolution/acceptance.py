@@ -37,10 +37,10 @@ def unreliability(
     """
     low, high = _local_range(photo, radius)
     overshoot = np.maximum(np.maximum(restored - high, low - restored), 0)
-    misfit: FloatArray = np.sqrt(_local_mean_square(residual)) / np.float32(_USUAL_RESIDUAL * lam)
-    change: FloatArray = np.maximum(_local_mean_square(restored - photo), np.finfo(np.float32).tiny)
-    share = _local_mean_square(overshoot) / change + np.float32(_LEAST_OVERSHOOT)
-    result: FloatArray = misfit ** np.float32(1.5) * share / np.float32(_USUAL_OVERSHOOT)
+    change = np.maximum(_local_mean_square(restored - photo), np.finfo(np.float32).tiny)
+    share = _local_mean_square(overshoot) / change
+    misfit = np.sqrt(_local_mean_square(residual)) / (_USUAL_RESIDUAL * lam)
+    result: FloatArray = (misfit**1.5 * (share + _LEAST_OVERSHOOT) / _USUAL_OVERSHOOT).astype(np.float32)
     return result
 
 

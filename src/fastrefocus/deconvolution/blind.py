@@ -1,6 +1,5 @@
 """Deblurring of photos of which nothing is known, or only how far things are."""
 
-import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,12 +10,12 @@ from fastrefocus.arrays import FloatArray
 from fastrefocus.deconvolution.acceptance import accepted, given_up, unreliability
 from fastrefocus.deconvolution.blur_map import estimate_blur_map
 from fastrefocus.deconvolution.channels import luminance
-from fastrefocus.deconvolution.diagnostics import destroyed_share, warn_if_not_white
+from fastrefocus.deconvolution.diagnostics import warn_if_not_white
 from fastrefocus.deconvolution.layered import BlurMap, prepare_map
 from fastrefocus.deconvolution.mapped import Mapped
 from fastrefocus.deconvolution.result import Candidate, DeconvolutionResult
 from fastrefocus.deconvolution.search import Search
-from fastrefocus.deconvolution.selection import Choice, Psf, choose_psf, excessive, next_smaller, noise_sigma
+from fastrefocus.deconvolution.selection import Choice, Psf, choose_psf, excessive, next_smaller
 from fastrefocus.optics.psf import psf_of_sigma
 from fastrefocus.parallel import thread_map
 from fastrefocus.progress import Progress
@@ -26,8 +25,6 @@ _PART_SIDE, _MOST_PARTS = 160, 3
 
 #: So much less plausible, in nats for each part, may one PSF for all be than one for each.
 _ALIKE = 1.5
-
-_LEAST_NOISE = 1e-6  # photos without any are of computers
 
 #: Layers of depth have at least so many pixels, and there are at most so many.
 _LAYER_PIXELS, _MOST_LAYERS = 20_000, 12
@@ -43,11 +40,11 @@ def deblur_blindly(
     search: Search, mapped: Mapped, candidates: Sequence[Psf], lams: Sequence[float] | None
 ) -> DeconvolutionResult:
     """Deblur with one PSF where that explains all of the photo, else with an estimated map of the blur."""
-    plane = search.channels.luminance()
+    plane = mapped.plane
     choice = choose_psf(plane, candidates)
     if choice.psf is not None and _blurred_alike(plane, candidates):
         return _with_choice(search, choice, plane, lams)
-    return _by_estimated_map(mapped, plane, _scores(choice), lams)
+    return _by_estimated_map(mapped, _scores(choice), lams)
 
 
 def _blurred_alike(plane: FloatArray, candidates: Sequence[Psf]) -> bool:
@@ -60,13 +57,12 @@ def _blurred_alike(plane: FloatArray, candidates: Sequence[Psf]) -> bool:
 
 
 def _by_estimated_map(
-    mapped: Mapped, plane: FloatArray, scores: dict[Candidate, float], lams: Sequence[float] | None
+    mapped: Mapped, scores: dict[Candidate, float], lams: Sequence[float] | None
 ) -> DeconvolutionResult:
     """Deblur with a map of the blur that is estimated from the photo, and keep of the result what is credible."""
-    channels = mapped.channels
     progress = Progress(mapped.callback, "estimate blur", 100)
     with thread_map(mapped.threads, 64) as run:
-        radius = estimate_blur_map(plane, run=run, progress=lambda share: progress(round(100 * share))).radius
+        radius = estimate_blur_map(mapped.plane, run=run, progress=lambda share: progress(round(100 * share))).radius
     if not radius.any():
         return _unchanged(mapped, scores)
     prepared = prepare_map(radius)
@@ -74,15 +70,15 @@ def _by_estimated_map(
     steps = mapped.solver.steps
     progress = Progress(mapped.callback, "deblur", 2 * steps)
     result = mapped.solve(prepared, lam, progress)
-    bad = _unreliability(plane, result, prepared)
+    bad = _unreliability(mapped.plane, result, prepared)
     wrong = given_up(bad, radius)
     if wrong is not None:
         radius = np.where(wrong, np.float32(0), radius)
         prepared = prepare_map(radius)
         result = mapped.solve(prepared, lam, progress.after(steps))
-        bad = _unreliability(plane, result, prepared)
+        bad = _unreliability(mapped.plane, result, prepared)
     progress(2 * steps)
-    kept = accepted(channels.target(channels.photo), result.image, radius, bad)
+    kept = accepted(mapped.channels.target(mapped.channels.photo), result.image, radius, bad)
     return replace(mapped.finish(replace(result, image=kept), prepared), scores=scores)
 
 
@@ -127,14 +123,13 @@ def deblur_by_depth(
 
     Between the middles of the layers the radius is interpolated.
     """
-    plane = mapped.channels.luminance()
     known = np.isfinite(depth)
     count = int(np.clip(known.sum() // _LAYER_PIXELS, 1, _MOST_LAYERS))
     edges = np.unique(np.quantile(depth[known], np.linspace(0, 1, count + 1)))
     centres, radii = [], []
     for near, far in itertools.pairwise(edges) if len(edges) > 1 else [(edges[0], edges[0])]:
         layer = known & (depth >= near) & (depth <= far)
-        psf = choose_psf(plane, candidates, mask=layer).psf
+        psf = choose_psf(mapped.plane, candidates, mask=layer).psf
         centres.append(float(np.median(depth[layer])))
         radii.append(0.0 if psf is None else 2 * psf.sigma)
     radius = np.interp(depth, centres, radii).astype(np.float32)
@@ -146,15 +141,11 @@ def deblur_by_depth(
 
 def diagnosed(result: DeconvolutionResult, mapped: Mapped) -> DeconvolutionResult:
     """Add what the blur has destroyed, and warn where the blur found does not explain the photo."""
-    plane = mapped.channels.luminance()
-    destroyed = np.zeros(plane.shape, np.float32)
-    if result.reblur_residual is None:
-        return replace(result, destroyed=destroyed)
-    noise = noise_sigma(plane)
-    share = functools.partial(destroyed_share, signal_to_noise=float(plane.var()) / max(noise, _LEAST_NOISE) ** 2)
-    if result.blur_radius is not None:
-        destroyed = mapped.blur(prepare_map(result.blur_radius)).interpolate(share)
-    elif result.sigma is not None and result.psf_shape is not None:
-        destroyed += np.float32(share(psf_of_sigma(result.sigma, result.psf_shape)))
-    warn_if_not_white(result.reblur_residual, noise)
-    return replace(result, destroyed=destroyed)
+    if result.destroyed is None:
+        share = 0.0
+        if result.sigma is not None and result.psf_shape is not None:
+            share = mapped.destroyed_by(psf_of_sigma(result.sigma, result.psf_shape))
+        result = replace(result, destroyed=np.full(mapped.plane.shape, share, np.float32))
+    if result.reblur_residual is not None:
+        warn_if_not_white(result.reblur_residual, mapped.noise)
+    return result

@@ -50,7 +50,8 @@ _RIPPLE_SD, _RIPPLE_LENGTH, _RING_SD = 0.49, 0.33, 0.26  # of what else there is
 
 _POOLING = 1.2  # standard deviation of the Gaussian that evidence is pooled with, cells
 _POOLED_WINDOWS = 4.0  # independent windows within its reach
-_EDGE_SD = 0.3  # of the logarithm of an edge's radius
+_EDGE_SD = 0.3  # of the logarithm of an edge's radius,
+_EDGE_BIAS = 1.1  # which reads low, for the sharpest edges of a place count most
 _MOST_EDGES = 3.0  # of those nearby count: their errors are alike
 _EDGE_REACH = 11  # pixels on either side of an edge, where its height is taken
 _EDGE_RIVALS = 32  # pixels on either side, where no edge may be four times as steep
@@ -207,7 +208,7 @@ def _edge_odds(edges: Float64Array) -> Float64Array:
     weight, square, inverse = (np.where(seen, values, 1.0) for values in (weight, square, inverse))
     count = seen * 2 * np.pi * _POOLING**2 * weight**2 / square
     softness = np.sqrt(weight / inverse)
-    z = np.log((_RADII + _SOFT) / softness[..., np.newaxis]) / _EDGE_SD
+    z = np.log((_RADII + _SOFT) / (_EDGE_BIAS * softness[..., np.newaxis])) / _EDGE_SD
     z[z < 0] /= 2
     odds: Float64Array = -np.square(z) / 2 * np.minimum(count, _MOST_EDGES)[..., np.newaxis]
     return odds
@@ -294,8 +295,7 @@ def _resample(cells: FloatArray, shape: tuple[int, ...], width: float) -> FloatA
 
 
 def _has_half(plane: FloatArray) -> bool:
-    height, width = plane.shape
-    return min(height, width) > 2 * WINDOW + 1
+    return bool(min(plane.shape) > 2 * WINDOW + 1)
 
 
 def _half(plane: FloatArray) -> FloatArray:

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from fastrefocus.arrays import BoolArray, FloatArray
 from fastrefocus.deconvolution.blur import LayeredBlur
 from fastrefocus.deconvolution.channels import Channels
+from fastrefocus.deconvolution.diagnostics import destroyed_share
 from fastrefocus.deconvolution.layered import SHARP_RADIUS, BlurMap, layered_blur, prepare_map
 from fastrefocus.deconvolution.result import Candidate, DeconvolutionResult, psnr_db
-from fastrefocus.deconvolution.selection import choose_lam
+from fastrefocus.deconvolution.selection import choose_lam, noise_sigma
 from fastrefocus.deconvolution.solver import Solver
 from fastrefocus.optics.psf_grid import PsfGrid
 from fastrefocus.progress import Callback, Progress
@@ -20,6 +22,7 @@ from fastrefocus.progress import Callback, Progress
 _LAM_OF_MODEL = 0.007
 _LAM_OF_MEASURED_PSF = 0.002
 
+_LEAST_NOISE = 1e-6  # photos without any are of computers
 _SMALLEST_LAM = 1e-6  # for photos without noise and without contrast
 
 
@@ -34,6 +37,20 @@ class Mapped:
     clipped: BoolArray | None
     threads: int | None
     callback: Callback | None
+
+    @cached_property
+    def plane(self) -> FloatArray:
+        """The luminance (H, W)."""
+        return self.channels.luminance()
+
+    @cached_property
+    def noise(self) -> float:
+        """The standard deviation of its noise."""
+        return noise_sigma(self.plane)
+
+    def destroyed_by(self, psf: FloatArray) -> float:
+        """Return the share of the photo's spatial frequencies that a PSF has put below the noise."""
+        return destroyed_share(psf, float(self.plane.var()) / max(self.noise, _LEAST_NOISE) ** 2)
 
     def run(
         self, radius: FloatArray, lams: Sequence[float] | None = None, truth: FloatArray | None = None
@@ -69,7 +86,8 @@ class Mapped:
         edge_sigma = self.channels.edge_sigmas[0] if self.channels.edge_sigmas else None
         sigma = np.asarray(np.maximum(prepared.radius, SHARP_RADIUS) / 2, np.float32)
         image = self.channels.finish(result.image, sigma, edge_sigma)
-        return replace(result, image=image, edge_sigma=edge_sigma, blur_radius=prepared.radius)
+        destroyed = self.blur(prepared).interpolate(self.destroyed_by)
+        return replace(result, image=image, edge_sigma=edge_sigma, blur_radius=prepared.radius, destroyed=destroyed)
 
     def blur(self, prepared: BlurMap) -> LayeredBlur:
         """Return the blur of a map."""
@@ -78,7 +96,7 @@ class Mapped:
     def lam(self, prepared: BlurMap) -> float:
         """Return the weight of the prior that the noise asks for, or the errors of the map and the PSF."""
         blur = self.blur(prepared)
-        plane = self.channels.luminance()
+        plane = self.plane
         blurred = prepared.radius >= SHARP_RADIUS
         least = 0.0
         if not prepared.exact:
