@@ -78,7 +78,7 @@ def _by_estimated_map(
         result = mapped.solve(prepared, lam, progress.after(steps))
         bad = _unreliability(mapped.plane, result, prepared)
     progress(2 * steps)
-    kept = accepted(mapped.channels.target(mapped.channels.photo), result.image, radius, bad)
+    kept = accepted(mapped.channels.observed, result.image, radius, bad)
     return replace(mapped.finish(replace(result, image=kept), prepared), scores=scores)
 
 

@@ -47,7 +47,7 @@ class Channels:
     @cached_property
     def edge_distances(self) -> dict[float, FloatArray]:
         """Return the distances to the edges at every scale, which serve all candidates."""
-        return {sigma: edge_distance(self.target(self.photo), sigma) for sigma in self.edge_sigmas}
+        return {sigma: edge_distance(self.observed, sigma) for sigma in self.edge_sigmas}
 
     def values(self, photo: FloatArray) -> FloatArray:
         """Return the values worked on: linear light, or as encoded."""
@@ -56,6 +56,11 @@ class Channels:
     def luminance(self) -> FloatArray:
         """Return the luminance (H, W) of the values worked on."""
         return luminance(self.values(self.photo))
+
+    @cached_property
+    def observed(self) -> FloatArray:
+        """What of the photo is deconvolved."""
+        return self.target(self.photo)
 
     def target(self, photo: FloatArray) -> FloatArray:
         """Return what of a photo is deconvolved: (H, W, 3) or (H, W)."""
@@ -71,7 +76,7 @@ class Channels:
         """
         result = restored
         if self.kind != "rgb":
-            b, before = self.values(self.photo), self.target(self.photo)
+            b, before = self.values(self.photo), self.observed
             detail = restored - before
             if edge_sigma is not None:
                 detail *= edge_weight(self.edge_distances[edge_sigma], sigma)

@@ -302,4 +302,4 @@ def _coloured_floor(observed: Spectrum) -> float | None:
         return None
     knee = float(observed.frequency[on_line.argmax()])
     rise = (y - np.minimum.accumulate(y))[past].max()
-    return knee if knee < 0.2 and rise < 1.2 else None
+    return knee if knee < 0.2 and rise < 0.8 else None

@@ -71,7 +71,7 @@ class Mapped:
 
     def solve(self, prepared: BlurMap, lam: float, progress: Callable[[int], None]) -> DeconvolutionResult:
         """Deconvolve what of the photo is to be; what is in focus keeps the photo's values."""
-        target = self.channels.target(self.channels.photo)
+        target = self.channels.observed
         result = replace(self.solver, robust=not prepared.exact).run(
             target, self.blur(prepared), lam, trust=prepared.trust, clipped=self.clipped, threads=self.threads,
             progress=progress,

@@ -70,7 +70,7 @@ class Search:
         self, psf: Psf, lam: float, progress: Progress, done: int, reference: FloatArray | None
     ) -> DeconvolutionResult:
         return self.solver.run(
-            self.channels.target(self.channels.photo),
+            self.channels.observed,
             UniformBlur(psf_of_sigma(psf.sigma, psf.shape)),
             lam,
             clipped=self.clipped,

@@ -3,7 +3,7 @@
 import functools
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from fastrefocus.deconvolution.canvas import BOUNDARIES, make_canvas
 from fastrefocus.deconvolution.plug_and_play import Denoiser, PlugAndPlayOptions
 from fastrefocus.deconvolution.problem import Problem
 from fastrefocus.deconvolution.result import DeconvolutionResult
-from fastrefocus.deconvolution.tiles import WINDOW_SIDE, Mosaic, Tile, tiles
+from fastrefocus.deconvolution.tiles import WINDOW_SIDE, Mosaic, Tile, combined, tiles
 from fastrefocus.errors import ConvergenceWarning
 from fastrefocus.parallel import Map, thread_count, thread_map
 
@@ -121,6 +121,8 @@ class Solver:
         shape = image.shape[0], image.shape[1]
         side = max(shape) if reference is not None or self._side is None else self._side
         parts = tiles(shape, blur.psf_shape, side=side, cells=blur.cells)
+        if len(parts) > 1 and image.ndim == 3 and self.tv != "vector":
+            return self._run_channels(image, blur, lam, trust, clipped, threads, progress)
         workers = thread_count(threads)
         mosaic = Mosaic(image.shape)
         with thread_map(threads, workers) as run:
@@ -134,6 +136,31 @@ class Solver:
                 for tile, result in zip(batch, self._solve(problems, lam, run, told), strict=True):
                     mosaic.add(tile, result)
         return mosaic.result()
+
+    def _run_channels(
+        self,
+        image: FloatArray,
+        blur: Blur,
+        lam: float,
+        trust: FloatArray | None,
+        clipped: BoolArray | None,
+        threads: int | None,
+        progress: Callable[[int], None],
+    ) -> DeconvolutionResult:
+        """Deconvolve a large image channel by channel, so that the tiles of one only are in memory."""
+        restored, residual = np.empty_like(image), np.empty_like(image)
+        results = []
+        for c in range(image.shape[2]):
+
+            def told(done: int, before: int = c * self.steps) -> None:
+                progress((before + done) // image.shape[2])
+
+            mask = clipped if clipped is None or clipped.ndim == 2 else clipped[..., c]
+            plane = np.ascontiguousarray(image[..., c])
+            result = self.run(plane, blur, lam, trust=trust, clipped=mask, threads=threads, progress=told)
+            restored[..., c], residual[..., c] = result.image, result.reblur_residual
+            results.append(replace(result, image=restored, reblur_residual=residual))
+        return combined(results)
 
     def warn_if_not_converged(self, result: DeconvolutionResult) -> None:
         """Warn where the last iteration came before the change had fallen below `tol`."""

@@ -82,8 +82,7 @@ def _parts(start: int, stop: int, count: int) -> list[tuple[int, int]]:
 class Mosaic:
     """Results of tiles, put together to that of the whole; across the borders of the cores one fades into the next.
 
-    The objective is the sum over the windows, so that what they share counts more than once; the other histories are
-    those of the slowest tile at each iteration.
+    The objective is the sum over the windows, so that what they share counts more than once.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -107,19 +106,24 @@ class Mosaic:
 
     def result(self) -> DeconvolutionResult:
         """Return the whole."""
-        results = self._results
-        if len(results) == 1:
-            return replace(results[0], image=self._image, reblur_residual=self._residual)
-        return DeconvolutionResult(
-            image=self._image,
-            lam=results[0].lam,
-            num_iter=max(result.num_iter for result in results),
-            objective=_stack([result.objective for result in results]).sum(axis=0),
-            residual=_stack([result.residual for result in results]).max(axis=0),
-            change=_stack([result.change for result in results]).max(axis=0),
-            psnr=None,
-            reblur_residual=self._residual,
-        )
+        return combined([replace(r, image=self._image, reblur_residual=self._residual) for r in self._results])
+
+
+def combined(results: list[DeconvolutionResult]) -> DeconvolutionResult:
+    """Return the result of all parts, whose image is the first's, with histories of all.
+
+    The objective is the sum, the others are those of the slowest part at each iteration.
+    """
+    if len(results) == 1:
+        return results[0]
+    return replace(
+        results[0],
+        num_iter=max(result.num_iter for result in results),
+        objective=_stack([result.objective for result in results]).sum(axis=0),
+        residual=_stack([result.residual for result in results]).max(axis=0),
+        change=_stack([result.change for result in results]).max(axis=0),
+        psnr=None,
+    )
 
 
 def _ramp(window: slice, core: slice, length: int) -> FloatArray:
