@@ -1,4 +1,5 @@
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -6,17 +7,19 @@ import skimage.data
 from scipy.ndimage import convolve
 from skimage.feature import canny
 
-from fastrefocus import Cancelled, Candidate, deblur, deconvolve, progress
-from fastrefocus.deconvolution.channels import edge_distance, edge_weight, intensity
-
+from fastrefocus import Cancelled, Candidate, deblur, deconvolve, disk_psf, gaussian_psf, progress
+from fastrefocus.deconvolution.channels import intensity
 from fastrefocus.deconvolution.result import psnr_db
-from fastrefocus.deconvolution.selection import BLIND_LAMS, LAMS
+from fastrefocus.deconvolution.search import EDGE_SIGMAS, LAMS, SIGMAS
+from fastrefocus.deconvolution.selection import default_candidates
+from fastrefocus.errors import ResidualWarning
 from fastrefocus.light import decode, encode
 from fastrefocus.optics.psf import psf_of_sigma
 
 SHARP = skimage.data.coffee()[60:140, 180:290].astype(np.float32) / 255
-GRID = {"sigmas": [1, 2, 3], "lams": [3e-4, 3e-3], "num_iter": 15}
-VARIANTS = ("rgb", "intensity", "edges")
+PSFS = {"sigmas": [1, 2, 3]}
+GRID = PSFS | {"lams": [3e-4, 3e-3], "num_iter": 15}
+VARIANTS = ("rgb", "luminance", "intensity", "edges")
 
 
 def blurred(shape="gaussian", *, linear=False):
@@ -31,7 +34,11 @@ GREY = PHOTO[..., 1].copy()
 
 
 def run(image=PHOTO, **options):
-    return deblur(image, **{"psf_shape": "gaussian", "linearize": False} | GRID | options)
+    return deblur(image, **{"psf_shape": "gaussian", "linearize": False} | options)
+
+
+def by_reference(image=PHOTO, **options):
+    return run(image, **{"reference": SHARP if image.ndim == 3 else SHARP[..., 1]} | GRID | options)
 
 
 @pytest.mark.parametrize("shape", ["gaussian", "disk"])
@@ -41,13 +48,13 @@ def test_best_of_the_grid_by_psnr(image, channels, shape):
     photo, sharp = blurred(shape), SHARP
     if image == "grey":
         photo, sharp = photo[..., 1], sharp[..., 1]
-    result = run(photo, channels=channels, psf_shape=shape, reference=sharp)
-    assert result.sigma == 2
-    edge_sigmas = (1.0, 2.0, 4.0) if channels == "edges" else (None,)
-    assert set(result.scores) == set(itertools.product((1.0, 2.0, 3.0), (3e-4, 3e-3), edge_sigmas))
+    result = by_reference(photo, channels=channels, psf_shape=shape)
+    assert (result.sigma, result.psf_shape) == (2, shape)
+    edge_sigmas = EDGE_SIGMAS if channels == "edges" else (None,)
+    assert set(result.scores) == set(itertools.product((1.0, 2.0, 3.0), (3e-4, 3e-3), edge_sigmas, (shape,)))
     best = max(result.scores, key=result.scores.get)
     assert isinstance(best, Candidate)
-    assert best == (result.sigma, result.lam, result.edge_sigma)
+    assert best == (result.sigma, result.lam, result.edge_sigma, result.psf_shape)
     assert result.image.dtype == np.float32
     assert result.image.shape == photo.shape
     assert psnr_db(result.image, sharp) == result.scores[best] > psnr_db(photo, sharp) + 0.5
@@ -55,76 +62,88 @@ def test_best_of_the_grid_by_psnr(image, channels, shape):
 
 @pytest.mark.parametrize("channels", VARIANTS)
 @pytest.mark.parametrize("image", [PHOTO, GREY], ids=["colour", "grey"])
-def test_without_a_reference_the_residual_chooses_from_the_grid(image, channels):
-    result = run(image, channels=channels)
-    edge_sigma = 2.0 if channels == "edges" else None
-    assert set(result.scores) == {(sigma, lam, edge_sigma) for sigma in (1, 2, 3) for lam in GRID["lams"]}
-    assert (result.sigma, result.edge_sigma) == (2, edge_sigma)
-    assert result.lam in GRID["lams"]
+def test_without_a_reference_the_spectrum_chooses_from_the_sigmas(image, channels):
+    result = run(image, channels=channels, **PSFS)
+    assert {(candidate.sigma, candidate.shape) for candidate in result.scores} == {
+        (0.0, None), (1.0, "gaussian"), (2.0, "gaussian"), (3.0, "gaussian"),
+    }  # fmt: skip
+    best = max(result.scores, key=result.scores.get)
+    assert (best.sigma, best.lam) == (result.sigma, result.lam) == (2, pytest.approx(1e-4, rel=0.8))
+    assert result.edge_sigma == (EDGE_SIGMAS[0] if channels == "edges" else None)
     assert result.psnr is None
-    alone = run(
-        image,
-        channels=channels,
-        sigmas=[result.sigma],
-        lams=[result.lam],
-        reference=image,
-        edge_sigmas=edge_sigma and [edge_sigma],
-    )
-    np.testing.assert_array_equal(result.image, alone.image)
+    given = run(image, channels=channels, sigmas=[2], lams=[3e-4])
+    assert (given.sigma, given.lam) == (2, 3e-4)
+
+
+@pytest.mark.parametrize("shape", ["gaussian", "disk"])
+def test_the_spectrum_tells_the_shape(shape):
+    result = run(blurred(shape), psf_shape="auto", sigmas=[2])
+    assert (result.sigma, result.psf_shape) == (2, shape)
+    assert {candidate.shape for candidate in result.scores} == {None, "disk", "gaussian"}
 
 
 def test_default_grids():
     small, sigmas = GREY[:21, :30], SIGMAS[:5]  # a disk of 4 * 5 pixels fits, of 4 * 6 not
-    assert set(deblur(small, num_iter=1).scores) == set(itertools.product(sigmas, BLIND_LAMS, [None]))
-    result = deblur(small, num_iter=1, reference=small)
-    assert set(result.scores) == set(itertools.product(sigmas, LAMS, [None]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResidualWarning)
+        result = deblur(small, num_iter=1, reference=small)
+    assert set(result.scores) == set(itertools.product(sigmas, LAMS, [None], ["disk"]))
     assert list(LAMS) == sorted(LAMS)
+    blind = {(candidate.shape, candidate.sigma) for candidate in deblur(GREY, linearize=False).scores}
+    assert blind == {(None, 0.0), *default_candidates(GREY.shape)}
 
 
 @pytest.mark.parametrize("linearize", [True, False])
 @pytest.mark.parametrize("channels", VARIANTS)
 def test_a_photo_that_no_psf_explains_comes_back(channels, linearize):
-    calls = []
-    options = {"sigmas": [3, 4], "lams": [1e-4], "callback": lambda *call: calls.append(call)}
-    result = run(SHARP, channels=channels, linearize=linearize, **options)
-    assert calls[-1] == ("deblur", 45, 45)
-    assert result.sigma == 0
-    assert result.num_iter == 0
-    assert len(result.scores) == 2
+    result = run(SHARP, channels=channels, linearize=linearize, sigmas=[3, 4])
+    assert (result.sigma, result.psf_shape, result.num_iter) == (0, None, 0)
+    assert len(result.scores) == 3
     np.testing.assert_array_equal(result.image, SHARP)
+    np.testing.assert_array_equal(result.destroyed, np.zeros(SHARP.shape[:2]))
     assert not np.shares_memory(result.image, SHARP)
 
 
-@pytest.mark.parametrize("channels", VARIANTS)
+# The change of a luminance in linear light, given to each channel, is too much for the dark ones.
+@pytest.mark.parametrize("channels", ["rgb", "intensity", "edges"])
 def test_linear_light_beats_encoded_values_where_the_blur_was_made_in_it(channels):
     photo = blurred(linear=True)
-    linear = run(photo, channels=channels, reference=SHARP, linearize=True)
-    encoded = run(photo, channels=channels, reference=SHARP, linearize=False)
+    linear = by_reference(photo, channels=channels, linearize=True)
+    encoded = by_reference(photo, channels=channels, linearize=False)
     assert psnr_db(linear.image, SHARP) > psnr_db(encoded.image, SHARP) + 0.4
 
 
-# The three variants are their formulas
+# The variants are their formulas
+
+ONE = {"sigmas": [2], "lams": [3e-4], "num_iter": 30, "tol": 0}
 
 
 def deconvolved(plane, psf):
-    return deconvolve(plane, psf, lam=3e-3, num_iter=15).image
+    return deconvolve(plane, psf, lam=3e-4, num_iter=30, tol=0, value_range=(0, np.inf)).image
 
 
 def test_rgb_deconvolves_each_channel():
-    result = run(sigmas=[2], lams=[3e-3])
+    result = run(**ONE)
     np.testing.assert_array_equal(result.image, deconvolved(PHOTO, psf_of_sigma(2, "gaussian")))
-    linear = run(sigmas=[2], lams=[3e-3], linearize=True)
+    linear = run(**ONE, linearize=True)
     np.testing.assert_array_equal(linear.image, encode(deconvolved(decode(PHOTO), psf_of_sigma(2, "gaussian"))))
+
+
+def test_luminance_keeps_the_colour_differences():
+    y = PHOTO @ np.float32([0.2126, 0.7152, 0.0722])
+    change = deconvolved(y, psf_of_sigma(2, "gaussian")) - y
+    result = run(**ONE, channels="luminance").image
+    np.testing.assert_allclose(result, PHOTO + change[..., np.newaxis], atol=1e-5)
 
 
 def test_intensity_puts_the_colours_back_by_ratio():
     b, i = PHOTO, PHOTO @ (np.float32([20, 40, 1]) / 61)
     j = deconvolved(i, psf_of_sigma(2, "gaussian"))
-    result = run(sigmas=[2], lams=[3e-3], channels="intensity").image
+    result = run(**ONE, channels="intensity").image
     np.testing.assert_allclose(result, b * (j / i)[..., np.newaxis], rtol=1e-4, atol=1e-5)
     for one, other in ((0, 1), (1, 2)):
         np.testing.assert_allclose(result[..., one] * b[..., other], result[..., other] * b[..., one], atol=1e-6)
-    grey = run(GREY, sigmas=[2], lams=[3e-3], channels="intensity").image
+    grey = run(GREY, **ONE, channels="intensity").image
     np.testing.assert_allclose(grey, deconvolved(GREY, psf_of_sigma(2, "gaussian")), atol=1e-5)
 
 
@@ -137,25 +156,8 @@ def test_edges_takes_the_detail_near_edges_only():
     e = np.exp(-np.min(squares, axis=0) / (2 * 2**2))
     assert e.min() < 0.01  # some of the photo is far from any edge
     expected = b * ((i + e * (j - i)) / i)[..., np.newaxis]
-    result = run(sigmas=[2], lams=[3e-3], edge_sigmas=[4], channels="edges").image
+    result = run(**ONE, edge_sigmas=[4], channels="edges").image
     np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_intensity_has_the_papers_weights_and_is_never_0():
-    photo = np.float32([[[0.1, 0.2, 0.3], [1, 1, 1], [0, 0, 0]]])
-    assert intensity(photo).dtype == np.float32
-    np.testing.assert_allclose(intensity(photo), [[(20 * 0.1 + 40 * 0.2 + 0.3) / 61, 1, 1e-20]], rtol=1e-6)
-    np.testing.assert_allclose(intensity(np.float32([[0, 0.5]])), [[1e-20, 0.5]], rtol=1e-6)
-
-
-def test_edge_weight_falls_off_with_the_distance():
-    step = np.zeros((30, 41), np.float32)
-    step[:, 20:] = 0.5
-    weight = edge_weight(edge_distance(step, 1.0), 3.0)
-    assert weight.dtype == np.float32
-    distance = 20 - np.arange(20)
-    np.testing.assert_allclose(weight[15, :20], np.exp(-(distance**2) / 18), atol=0.2)  # Canny may be a pixel off
-    np.testing.assert_array_equal(edge_weight(edge_distance(np.full((9, 12), 0.3, np.float32), 1.0), 3.0), 0)
 
 
 # Any photo
@@ -164,7 +166,7 @@ def test_edge_weight_falls_off_with_the_distance():
 @pytest.mark.parametrize("referenced", [True, False])
 @pytest.mark.parametrize("linearize", [True, False])
 @pytest.mark.parametrize("channels", VARIANTS)
-@pytest.mark.parametrize("shape", [(20, 31, 3), (20, 31), (1, 9, 3), (1, 1)])
+@pytest.mark.parametrize("shape", [(20, 31, 3), (20, 31), (1, 9, 3), (9, 1), (1, 1)])
 def test_black_photos_stay_black(shape, channels, linearize, referenced):
     black = np.zeros(shape)
     reference = black if referenced else None
@@ -173,32 +175,37 @@ def test_black_photos_stay_black(shape, channels, linearize, referenced):
     assert not np.isnan(list(result.scores.values())).any()
 
 
+@pytest.mark.filterwarnings("ignore::fastrefocus.errors.ResidualWarning")  # no PSF made this photo
 @pytest.mark.parametrize("channels", VARIANTS)
 def test_photos_with_black_parts_and_highlights_stay_finite(channels):
     photo = PHOTO.copy()
     photo[:40, :50] = 0
     photo[60:, 80:] = 16
-    for linearize in (True, False):
-        assert np.isfinite(run(photo, channels=channels, linearize=linearize).image).all()
+    options = {"channels": channels, "lams": [1e-3], "num_iter": 15}
+    for other in ({"linearize": True}, {"linearize": False}, {"linearize": False, "reference": photo}):
+        assert np.isfinite(run(photo, **PSFS, **options, **other).image).all()
 
 
 def test_uint8_is_taken_and_not_changed():
     photo = np.round(255 * PHOTO.clip(0, 1)).astype(np.uint8)
     before = photo.copy()
     photo.flags.writeable = False
-    result = run(photo, reference=photo)
+    result = run(photo, **PSFS)
+    assert result.sigma == 2
     np.testing.assert_array_equal(photo, before)
-    np.testing.assert_array_equal(result.image, run(photo / np.float32(255), reference=photo).image)
+    np.testing.assert_array_equal(result.image, run(photo / np.float32(255), **PSFS).image)
 
 
 @pytest.mark.parametrize("channels", VARIANTS)
 def test_same_bits_at_any_thread_count(channels):
-    results = [run(channels=channels, threads=threads) for threads in (1, 2, None)]
-    for result in results[1:]:
-        np.testing.assert_array_equal(result.image, results[0].image)
-        assert result.scores == results[0].scores
+    for search in (by_reference, run):
+        results = [search(channels=channels, threads=threads, **PSFS) for threads in (1, 2, None)]
+        for result in results[1:]:
+            np.testing.assert_array_equal(result.image, results[0].image)
+            assert result.scores == results[0].scores
 
 
+@pytest.mark.filterwarnings("ignore::fastrefocus.errors.ResidualWarning")  # after so few iterations
 def test_solver_options_are_passed_on():
     options = {"sigmas": [2], "lams": [3e-3], "tol": 0, "num_iter": 4}
     assert run(**options).num_iter == 4
@@ -206,18 +213,19 @@ def test_solver_options_are_passed_on():
         assert (run(**options, **changed).image != run(**options).image).any()
 
 
-@pytest.mark.parametrize("reference", [SHARP, None])
-def test_progress_goes_to_the_end_and_can_be_stopped(reference, monkeypatch):
+@pytest.mark.parametrize(("search", "tries"), [(by_reference, 6), (run, 1)])
+def test_progress_goes_to_the_end_and_can_be_stopped(search, tries, monkeypatch):
     monkeypatch.setattr(progress, "_MIN_INTERVAL_S", 0)
     calls = []
-    run(reference=reference, tol=0.1, callback=lambda *call: calls.append(call))
+    search(sigmas=[1, 2, 3], tol=0.01, num_iter=40, callback=lambda *call: calls.append(call))
     stages, done, totals = zip(*calls, strict=True)
     assert set(stages) == {"deblur"}
     assert list(done) == sorted(set(done))
-    assert 30 < len(done) < totals[0]  # some candidates stop early
-    assert done[-1] == totals[0] == totals[-1]
+    assert set(totals) == {40 * tries}
+    assert 2 * tries < len(done) < totals[0]  # some candidates stop early
+    assert done[-1] == totals[0]
     with pytest.raises(Cancelled):
-        run(reference=reference, num_iter=10**9, callback=lambda *call: False)
+        search(sigmas=[1, 2, 3], num_iter=10**9, callback=lambda *call: False)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +235,7 @@ def test_progress_goes_to_the_end_and_can_be_stopped(reference, monkeypatch):
         ({"image": PHOTO * np.nan}, ValueError, "image must hold finite numbers"),
         ({"image": PHOTO + 0j}, TypeError, "image must hold real numbers, got dtype complex64"),
         (
-            {"image": GREY[:4], "sigmas": None},
+            {"image": GREY[:4], "reference": GREY[:4], "sigmas": None},
             ValueError,
             r"the image \(4, 110\) is smaller than the smallest PSF tried",
         ),
@@ -237,13 +245,22 @@ def test_progress_goes_to_the_end_and_can_be_stopped(reference, monkeypatch):
             r"the PSF of sigma 2 of shape \(17, 17\) is larger than the image \(9, 110\)",
         ),
         ({"reference": GREY}, ValueError, r"reference must have the image's shape \(80, 110, 3\), got \(80, 110\)"),
-        ({"channels": "hsv"}, ValueError, "channels must be one of 'rgb', 'intensity', 'edges', got 'hsv'"),
-        ({"psf_shape": "box"}, ValueError, "psf_shape must be one of 'disk', 'gaussian', got 'box'"),
+        (
+            {"channels": "hsv"},
+            ValueError,
+            "channels must be one of 'rgb', 'luminance', 'intensity', 'edges', got 'hsv'",
+        ),
+        ({"psf_shape": "box"}, ValueError, "psf_shape must be one of 'auto', 'disk', 'gaussian', got 'box'"),
         ({"sigmas": []}, ValueError, "sigmas must hold at least one number"),
         ({"sigmas": 2}, TypeError, "sigmas must be a sequence of numbers, got 2"),
         ({"sigmas": [2, 0]}, ValueError, r"sigmas\[1\] must be a finite number > 0, got 0"),
         ({"sigmas": [1e9]}, ValueError, r"sigma must be a finite number > 0 and < 511\.75, got 1000000000\.0"),
         ({"lams": [1e-3, -1]}, ValueError, r"lams\[1\] must be a finite number > 0 .* got -1"),
+        ({"lams": [1e-3, 1e-2]}, ValueError, "lams must be a single weight where there is no reference .* got"),
+        ({"protect_sharp": True}, ValueError, "protect_sharp goes with depth or blur_radius, got neither"),
+        ({"tol": -1}, ValueError, "tol must be a finite number >= 0, got -1"),
+        ({"tv": "none"}, ValueError, "tv must be one of"),
+        ({"linearize": "yes"}, TypeError, "linearize must be"),
         ({"lams": ["1e-3"]}, TypeError, r"lams\[0\] must be a number"),
         ({"edge_sigmas": [1]}, ValueError, "edge_sigmas goes with channels=\"edges\", got channels='rgb'"),
         ({"edge_sigmas": [0], "channels": "edges"}, ValueError, r"edge_sigmas\[0\] must be a finite number > 0, got 0"),
@@ -257,4 +274,108 @@ def test_progress_goes_to_the_end_and_can_be_stopped(reference, monkeypatch):
 )
 def test_wrong_arguments_are_refused(options, error, message):
     with pytest.raises(error, match=message):
-        run(**options)
+        run(**{"sigmas": [1, 2, 3]} | options)
+
+
+# Nothing is known
+
+
+COFFEE = skimage.data.coffee()[60:260, 180:440].astype(np.float32) / 255
+CAMERA = skimage.data.camera()[60:260, 120:380].astype(np.float32) / 255
+CAT = skimage.data.chelsea()[20:220, 100:360].astype(np.float32) / 255
+
+
+def out_of_focus(sharp, psf, *, noise=0.005):
+    """A photo in sRGB, blurred in linear light."""
+    planes = np.atleast_3d(decode(sharp))
+    image = encode(convolve(planes, psf[..., np.newaxis], mode="nearest").reshape(sharp.shape))
+    return (image + np.random.default_rng(1).normal(scale=noise, size=sharp.shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("sharp", [COFFEE, COFFEE[..., 1].copy(), CAT[..., 1].copy()], ids=["colour", "grey", "cat"])
+@pytest.mark.parametrize("encoding", [np.float32, np.uint8])
+def test_a_photo_blurred_alike_gets_its_disk(sharp, encoding):
+    photo = out_of_focus(sharp, disk_psf(6))
+    as_given = np.round(255 * photo.clip(0, 1)).astype(np.uint8) if encoding is np.uint8 else photo
+    result = deblur(as_given)
+    assert (result.psf_shape, result.blur_radius) == ("disk", None)
+    assert result.sigma == pytest.approx(1.5, abs=0.15)
+    assert psnr_db(result.image, sharp) > psnr_db(photo, sharp) + 1
+    assert result.reblur_residual.std() < 0.02
+    assert 0 < result.destroyed.max() == result.destroyed.min() < 1
+
+
+def test_a_photo_blurred_alike_gets_its_gaussian():
+    photo = out_of_focus(COFFEE, gaussian_psf(2))
+    result = deblur(photo)
+    assert (result.psf_shape, result.sigma) == ("gaussian", pytest.approx(2, abs=0.25))
+    assert psnr_db(result.image, COFFEE) > psnr_db(photo, COFFEE) + 1
+
+
+@pytest.mark.parametrize("sharp", [CAMERA, CAT], ids=["grey", "colour"])  # COFFEE is itself out of focus in parts
+def test_what_is_sharp_stays_where_half_is_out_of_focus(sharp):
+    photo = sharp.copy()
+    photo[:, 130:] = out_of_focus(sharp, disk_psf(8))[:, 130:]
+    result = deblur(photo)
+    assert (result.sigma, result.psf_shape) == (None, None)
+    assert result.blur_radius.shape == photo.shape[:2]
+    assert psnr_db(result.image[:, :118], sharp[:, :118]) > 40
+    assert psnr_db(result.image[:, 142:], sharp[:, 142:]) > psnr_db(photo[:, 142:], sharp[:, 142:]) + 1.5
+    same = deblur(photo, threads=2)
+    np.testing.assert_array_equal(same.image, result.image)
+
+
+@pytest.mark.parametrize("change", [lambda x: x, lambda x: 0.3 * x + 0.3, lambda x: 0.1 * x], ids=["", "haze", "dark"])
+@pytest.mark.parametrize("sharp", [COFFEE, CAT, COFFEE[..., 1].copy()], ids=["coffee", "cat", "grey"])
+def test_a_sharp_photo_stays_as_it_is(sharp, change):
+    photo = np.asarray(change(sharp), np.float32)
+    assert psnr_db(deblur(photo).image, photo) > 40
+
+
+def test_haze_does_not_change_the_choice():
+    photo = out_of_focus(COFFEE, disk_psf(6), noise=0.002)
+    hazy = 0.3 * photo + 0.3
+    plain, other = (deblur(image, linearize=False) for image in (photo, hazy))
+    assert (plain.psf_shape, plain.sigma) == (other.psf_shape, other.sigma)
+    assert other.lam == pytest.approx(0.3 * plain.lam, rel=0.05)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9, 3), (9, 1), (2, 2), (3, 200), (20, 31, 3)])
+@pytest.mark.parametrize("value", [0, 0.5, 1, "noise"])
+def test_a_photo_that_says_nothing_comes_back(shape, value):
+    photo = (
+        np.random.default_rng(0).random(shape, np.float32) if value == "noise" else np.full(shape, value, np.float32)
+    )
+    result = deblur(photo)
+    assert (result.sigma, result.psf_shape, result.reblur_residual) == (0, None, None)
+    np.testing.assert_array_equal(result.image, photo)
+
+
+def test_a_constant_photo_of_full_size_comes_back():
+    photo = np.full((150, 200, 3), 0.4, np.float32)
+    result = deblur(photo)
+    assert result.sigma == 0
+    np.testing.assert_array_equal(result.image, photo)
+
+
+def test_the_estimate_can_be_watched_and_cancelled(monkeypatch):
+    monkeypatch.setattr(progress, "_MIN_INTERVAL_S", 0)
+    photo = CAT[..., 1].copy()
+    photo[:, 130:] = out_of_focus(photo, disk_psf(8))[:, 130:]
+    calls = []
+    deblur(photo, callback=lambda *call: calls.append(call))
+    for stage in ("estimate blur", "deblur"):
+        done = [call[1] for call in calls if call[0] == stage]
+        total = {call[2] for call in calls if call[0] == stage}
+        assert done == sorted(done)
+        assert {done[-1]} == total
+    for stop in ("estimate blur", "deblur"):
+        with pytest.raises(Cancelled):
+            deblur(photo, callback=lambda stage, *_, stop=stop: stage != stop)
+
+
+def test_a_wrong_blur_is_warned_of_where_the_caller_is():
+    photo = out_of_focus(COFFEE[..., 1].copy(), disk_psf(12), noise=0.002)
+    with pytest.warns(ResidualWarning, match="does not explain the photo") as caught:
+        deblur(photo, sigmas=[6], lams=[3e-2], psf_shape="gaussian", reference=COFFEE[..., 1].copy())
+    assert caught[0].filename == __file__

@@ -1,14 +1,12 @@
-import itertools
-
 import numpy as np
 import pytest
 import skimage.data
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import convolve, gaussian_filter
 from scipy.optimize import minimize
 from scipy.signal import fftconvolve
 
 from fastrefocus import deconvolve
-from fastrefocus.deconvolution import evidence
+from fastrefocus.deconvolution import evidence, selection
 from fastrefocus.deconvolution.evidence import Spectrum, fit, spectrum, transfer
 from fastrefocus.deconvolution.result import psnr_db
 from fastrefocus.deconvolution.selection import (
@@ -17,8 +15,6 @@ from fastrefocus.deconvolution.selection import (
     choose_lam,
     choose_psf,
     default_candidates,
-    excessive,
-    next_smaller,
     noise_sigma,
 )
 from fastrefocus.light import decode
@@ -38,6 +34,11 @@ ASTRONAUT = grey(skimage.data.astronaut())[:320, :320]
 
 def noise(shape, sigma, seed=0):
     return np.random.default_rng(seed).normal(scale=sigma, size=shape).astype(np.float32)
+
+
+def name(value):
+    """Name a PSF of the parameters."""
+    return str(value.shape) if isinstance(value, np.ndarray) else str(value)
 
 
 def blurred(sharp, psf, sigma=0.005):
@@ -71,25 +72,30 @@ def test_rings_and_sectors_cover_the_disk_of_frequencies_once():
     ring = np.round(np.hypot(rows, columns))
     np.testing.assert_array_equal(observed.count.sum(axis=0), [(ring == k).sum() for k in range(2, 33)])
     assert observed.share.sum() == pytest.approx(np.mean((ring >= 2) & (ring <= 32)))
-    stripes = np.cos(2 * np.pi * 12 / 64 * np.arange(64, dtype=np.float32))
-    for stripe, sector in ((stripes[np.newaxis, :], 0), (stripes[:, np.newaxis], 2)):  # rings count from 2
-        power = spectrum(np.broadcast_to(stripe, (64, 64))).power
-        assert np.unravel_index(power.argmax(), power.shape) == (sector, 10)
-    diagonal = np.cos(2 * np.pi * 9 / 64 * np.add.outer(np.arange(64), np.arange(64)).astype(np.float32))
-    assert spectrum(diagonal).power.argmax(axis=0)[11] == 1
+    y, x = np.indices((64, 64)) * 2 * np.pi / 64
+    for down, along, sector in ((0, 12, 0), (-2, 12, 0), (2, 12, 0), (8, 9, 1), (12, 0, 2), (12, 2, 2), (8, -9, 3)):
+        power = spectrum(np.cos(down * y + along * x).astype(np.float32)).power
+        assert np.unravel_index(power.argmax(), power.shape) == (sector, 10)  # rings count from 2
 
 
-@pytest.mark.parametrize(
-    "psf", [disk_psf(7), gaussian_psf(2), np.float32([[0, 0, 0, 0.7, 0.3]]), disk_psf(141)], ids=str
-)
+@pytest.mark.parametrize("psf", [disk_psf(7), gaussian_psf(2), np.float32([[0, 0, 0, 0.7, 0.3]])], ids=name)
 def test_transfer_is_the_spectrum_of_blurred_white_noise(psf):
     white = noise((1200, 1200), 1)
     power = spectrum(fftconvolve(white, psf, mode="same").astype(np.float32)).power
     expected = transfer([psf], 128)[0]
-    seen = expected > 1e-3 if psf.shape[0] < 100 else expected > 2e-4
-    assert seen.sum() > 8
+    seen = expected > 1e-3
     np.testing.assert_allclose(power[seen], expected[seen], rtol=0.3)
     assert np.average(power[seen] / expected[seen]) == pytest.approx(1, abs=0.05)
+
+
+def test_transfer_of_a_psf_that_is_wider_than_a_tile():
+    psf, tile = disk_psf(45), 32
+    waves = np.exp(-2j * np.pi * np.outer(np.fft.fftfreq(tile), np.arange(psf.shape[0])))
+    power = np.abs(waves @ psf @ waves.T) ** 2
+    for axis in (0, 1):
+        power = (np.roll(power, 1, axis) + 4 * power + np.roll(power, -1, axis)) / 6
+    expected = np.maximum(evidence._ring_means(power[np.newaxis])[0], 1e-12)
+    np.testing.assert_allclose(transfer([psf], tile), expected, rtol=1e-9)
 
 
 def test_transfer_does_not_depend_on_where_the_psf_lies():
@@ -112,8 +118,8 @@ def test_tiles_shrink_with_the_photo_and_the_region():
     mask[30:110, 40:180] = True
     assert spectrum(PHOTO, mask).tile == 80
     rows, columns = np.indices(PHOTO.shape)
-    diagonal = np.abs(rows - columns) < 40  # too narrow for a tile of 128
-    assert spectrum(PHOTO, diagonal).tile == 64
+    corner = (rows < 44) | (columns < 44)  # too narrow for a tile of 128 or more
+    assert spectrum(PHOTO, corner).tile == 64
 
 
 # The evidence
@@ -184,7 +190,8 @@ def test_fit_finds_the_noise_and_the_power_of_the_sharp_photo():
     observed = spectrum(photo)
     fitted = fit(observed, transfer([psf], observed.tile))
     np.testing.assert_allclose(np.sqrt(fitted.noise), 0.02, rtol=0.05)
-    seen = fitted.gain[0] > 0.1
+    seen = (fitted.gain[0] > 0.1) & (observed.count > 20)
+    assert seen.sum() > 30
     np.testing.assert_allclose(fitted.signal[0][seen], 0.1, rtol=0.3)
 
 
@@ -222,7 +229,7 @@ def test_sharp_photos_are_left_alone(sharp, change):
     assert len(choice.scores) > 40
 
 
-@pytest.mark.parametrize("psf", [Psf("disk", 1.25), Psf("gaussian", 1.5)], ids=str)
+@pytest.mark.parametrize("psf", [Psf("disk", 1.25), Psf("gaussian", 1.5)], ids=name)
 def test_contrast_and_offset_do_not_matter(psf):
     photo = blurred(CAMERA, psf_of_sigma(psf.sigma, psf.shape))
     choice = choose_psf(photo)
@@ -237,15 +244,17 @@ def test_only_the_region_counts():
     disk, gaussian = Psf("disk", 1.5), Psf("gaussian", 3.0)
     photo = np.where(
         np.indices(COFFEE.shape)[1] < 160,
-        *(fftconvolve(COFFEE, psf_of_sigma(psf.sigma, psf.shape), mode="same") for psf in (disk, gaussian)),
-    ).astype(np.float32) + noise(COFFEE.shape, 0.003)
+        *(convolve(COFFEE, psf_of_sigma(psf.sigma, psf.shape)) for psf in (disk, gaussian)),
+    ) + noise(COFFEE.shape, 0.003)
     left = np.indices(photo.shape)[1] < 160
-    assert choose_psf(photo, mask=left).psf == disk
-    assert choose_psf(photo, mask=~left).psf.shape == "gaussian"
-    assert choose_psf(photo, mask=~left).psf.sigma == pytest.approx(3, rel=0.1)
-    assert choose_psf(photo, mask=left) == choose_psf(np.where(left, photo, 7), mask=left)
-    psf = psf_of_sigma(1.5, "disk")
-    assert choose_lam(photo, psf, mask=left) == pytest.approx(choose_psf(photo, mask=left).lam)
+    for mask, psf in ((left, disk), (~left, gaussian)):
+        choice = choose_psf(photo, mask=mask)
+        assert choice.psf.shape == psf.shape
+        assert choice.psf.sigma == pytest.approx(psf.sigma, rel=0.1)
+    assert choice != choose_psf(photo, mask=left) == choose_psf(np.where(left, photo, 7), mask=left)
+    choice = choose_psf(photo, mask=left)
+    chosen = psf_of_sigma(choice.psf.sigma, choice.psf.shape)
+    assert choose_lam(photo, chosen, mask=left) == pytest.approx(choice.lam, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -282,9 +291,11 @@ def test_white_noise_is_not_blurred():
 
 def test_noise_free_photos():
     for psf in (Psf("disk", 1.25), Psf("gaussian", 1.5)):
-        choice = choose_psf(blurred(CAMERA, psf_of_sigma(psf.sigma, psf.shape), sigma=0))
+        photo = blurred(CAMERA, psf_of_sigma(psf.sigma, psf.shape), sigma=0)
+        choice = choose_psf(photo)
         assert choice.psf == psf
         assert 1e-7 < choice.lam < 1e-5  # small, but within the reach of float32
+        assert choose_psf(0.3 * photo).lam == pytest.approx(0.3 * choice.lam, rel=0.01)
 
 
 def test_the_choice_is_among_the_candidates():
@@ -299,6 +310,13 @@ def test_the_choice_is_the_same_in_every_run():
     assert choose_psf(PHOTO) == choose_psf(PHOTO.copy())
 
 
+def test_the_smallest_of_the_best_ones_shape_that_is_nearly_as_plausible():
+    scores = {None: -2.0, Psf("disk", 0.9): -0.5, Psf("disk", 2.0): 0.0}
+    scores |= {Psf("gaussian", size): score for size, score in ((1.0, -1.1), (1.1, -0.9), (1.2, 0.1), (1.3, -0.5))}
+    assert selection._smallest_plausible(scores) == Psf("gaussian", 1.1)
+    assert selection._smallest_plausible(scores | {None: -0.8}) is None
+
+
 def test_default_candidates_fit_the_photo():
     every = default_candidates((1000, 2000))
     assert [psf.shape for psf in every] == ["disk"] * 22 + ["gaussian"] * 21
@@ -311,23 +329,24 @@ def test_default_candidates_fit_the_photo():
 # The weight of the prior
 
 
-@pytest.mark.parametrize("psf", [disk_psf(5), gaussian_psf(1.5), np.pad(disk_psf(6), ((0, 4), (0, 2)))], ids=str)
+@pytest.mark.parametrize("psf", [disk_psf(5), gaussian_psf(1.5), np.pad(disk_psf(6), ((0, 4), (0, 2)))], ids=name)
 @pytest.mark.parametrize("sigma", [0.002, 0.01])
 def test_lam_is_near_the_oracle(psf, sigma):
-    photo = blurred(CAMERA[:200, :200], psf, sigma)
+    sharp = CAMERA[80:240, 80:240]
+    photo = blurred(sharp, psf, sigma)
     top, left = psf.shape[0] // 2, psf.shape[1] // 2
-    truth = CAMERA[top : 200 - top, left : 200 - left]
+    truth = sharp[top : 160 - top, left : 160 - left]
 
     def psnr(lam):
         return psnr_db(deconvolve(photo, psf, lam=lam).image[20:-20, 20:-20], truth[20:-20, 20:-20])
 
     lam = choose_lam(photo, psf)
-    assert psnr(lam) > max(psnr(lam * factor) for factor in (0.125, 0.25, 0.5, 2, 4, 8)) - 0.3
+    assert psnr(lam) > max(psnr(lam * factor) for factor in (0.25, 0.5, 2, 4)) - 0.3
 
 
 def test_lam_of_the_choice_is_that_of_the_psf():
     choice = choose_psf(PHOTO)
-    assert choose_lam(PHOTO, psf_of_sigma(choice.psf.sigma, choice.psf.shape)) == pytest.approx(choice.lam)
+    assert choose_lam(PHOTO, psf_of_sigma(choice.psf.sigma, choice.psf.shape)) == pytest.approx(choice.lam, rel=1e-3)
 
 
 def test_more_noise_takes_more_of_the_prior():
@@ -338,58 +357,34 @@ def test_more_noise_takes_more_of_the_prior():
 # Noise that falls with the frequency
 
 
-def sharpened_noise(sigma=1.0):
-    """A blurred photo whose noise was smoothed, as by a camera that removes it, over a long blur."""
-    photo = blurred(ASTRONAUT, gaussian_psf(2), sigma=0)
-    frequency = np.hypot(np.fft.fftfreq(photo.shape[0])[:, np.newaxis], np.fft.fftfreq(photo.shape[1]))
-    coloured = np.fft.ifft2(np.fft.fft2(noise(photo.shape, 1)) / np.maximum(frequency, 0.02) ** 1.5).real
-    return photo + (0.0002 * sigma * coloured).astype(np.float32)
-
-
-def test_a_coloured_floor_is_cut_off():
-    photo = sharpened_noise()
+def test_noise_that_falls_with_the_frequency_is_cut_off():
+    photo = blurred(CAMERA, gaussian_psf(3), sigma=0)
+    rows, columns = (np.fft.fftfreq(size) for size in photo.shape)
+    fall = np.maximum(np.hypot(rows[:, np.newaxis], columns), 0.02)
+    photo += 0.0005 * np.fft.ifft2(np.fft.fft2(noise(photo.shape, 1)) / fall).real.astype(np.float32)
     observed = spectrum(photo)
     assert observed.coloured
-    assert observed.frequency[-1] < 0.2
+    assert 0.1 < observed.frequency[-1] < 0.2
+    assert observed.power.shape == observed.count.shape == (4, observed.frequency.size)
     choice = choose_psf(photo)
-    assert choice.psf.sigma == pytest.approx(2, rel=0.15)
+    assert choice.psf.shape == "gaussian"
+    assert choice.psf.sigma == pytest.approx(3, rel=0.1)
     assert choice.lam == pytest.approx(0.015 * observed.contrast)
-    for sigma, psf in itertools.product((0, 0.002, 0.01), (disk_psf(5), gaussian_psf(2), gaussian_psf(1))):
-        assert not spectrum(blurred(ASTRONAUT, psf, sigma)).coloured
+    assert choose_lam(photo, gaussian_psf(3)) == choice.lam
+
+
+@pytest.mark.parametrize("psf", [IDENTITY, disk_psf(5), disk_psf(10), gaussian_psf(1), gaussian_psf(3.5)], ids=name)
+@pytest.mark.parametrize("sigma", [0, 0.002, 0.01])
+def test_white_noise_is_not_cut_off(psf, sigma):
+    assert not spectrum(blurred(CAMERA, psf, sigma)).coloured
 
 
 # After the restoration
-
-
-def test_excessive_is_much_beyond_the_photos_range():
-    photo = np.linspace(0, 1, 10000, dtype=np.float32).reshape(100, 100)
-    for value in (-0.06, 1.06):
-        restored = photo.copy()
-        restored[:2] = value
-        assert not excessive(restored, photo)
-        restored[2, :1] = value
-        assert excessive(restored, photo)
-    restored[:] = 1.04
-    assert not excessive(restored, photo)
-
-
-def test_next_smaller_is_the_most_plausible_one_left():
-    scores = {
-        None: -9.0, Psf("disk", 1.0): -4.0, Psf("disk", 1.5): -2.0, Psf("gaussian", 1.6): -1.0, Psf("disk", 2.0): 0.0,
-        Psf("disk", 2.5): -0.5,
-    }  # fmt: skip
-    order = []
-    psf = Psf("disk", 2.0)
-    while psf is not None:
-        order.append(psf)
-        psf = next_smaller(Choice(psf, 1e-3, 0.01, scores))
-    assert order == [Psf("disk", 2.0), Psf("gaussian", 1.6), Psf("disk", 1.5)]
-    assert next_smaller(Choice(None, 0.0, 0.01, scores)) is None
 
 
 def test_noise_sigma():
     assert noise_sigma(noise((300, 300), 0.02)) == pytest.approx(0.02, rel=0.01)
     assert noise_sigma(0.3 + noise((300, 300), 0.02)) == pytest.approx(0.02, rel=0.01)
     for sigma in (0.003, 0.02):
-        assert noise_sigma(blurred(COFFEE, disk_psf(5), sigma)) == pytest.approx(sigma, rel=0.05)
+        assert noise_sigma(blurred(COFFEE, disk_psf(5), sigma)) == pytest.approx(sigma, rel=0.1)
     assert noise_sigma(gaussian_filter(noise((50, 50), 1), 3)) < 0.01

@@ -4,7 +4,7 @@ A wrong radius shows: the restored photo, blurred again, misses the photo by mor
 overshoots, that is leaves the range of what the photo shows nearby. Either alone also befalls good results.
 """
 
-from collections.abc import Iterator
+import itertools
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def accepted(photo: FloatArray, restored: FloatArray, radius: FloatArray, unreli
     share = _share(radius, unreliable)
     planes = []
     for before, after in zip(split_channels(photo), split_channels(restored), strict=True):
-        low, high = _local_range(before, radius)
+        low, high = _local_range(before, radius)  # where the radius is 0, the photo's own value
         room = np.float32(_CLEARANCE) * (high - low)
         planes.append(before + share * (np.clip(after, low - room, high + room) - before))
     return join_channels(planes)
@@ -80,7 +80,7 @@ def _share(radius: FloatArray, unreliable: FloatArray) -> FloatArray:
     share = 1 / (1 + np.square(unreliable / np.float32(_UNRELIABLE)))
     share = gaussian_filter(minimum_filter(share, 5), _FADE)
     blurred = (radius > 0).astype(np.float32)
-    result: FloatArray = share * blurred * np.maximum(2 * gaussian_filter(blurred, _SEAM) - 1, 0)
+    result: FloatArray = share * np.maximum(2 * gaussian_filter(blurred, _SEAM) - 1, 0)
     return result
 
 
@@ -88,23 +88,16 @@ def _local_range(plane: FloatArray, radius: FloatArray) -> tuple[FloatArray, Flo
     """Return the least and the largest value in a square around each pixel that holds its disk."""
     from scipy.ndimage import maximum_filter, minimum_filter
 
+    reaches = [0, 2, 3]
+    while reaches[-1] < radius.max():
+        reaches.append(2 * reaches[-2])
     low, high = plane.copy(), plane.copy()
-    wider_low, wider_high = plane, plane
-    for inner, reach in _reaches(float(radius.max())):
-        size = 2 * (reach - inner) + 1
-        wider_low, wider_high = minimum_filter(wider_low, size), maximum_filter(wider_high, size)
+    for inner, reach in itertools.pairwise(reaches):
         ring = (radius > inner) & (radius <= reach)
-        low[ring], high[ring] = wider_low[ring], wider_high[ring]
+        if ring.any():
+            low[ring] = minimum_filter(plane, 2 * reach + 1)[ring]
+            high[ring] = maximum_filter(plane, 2 * reach + 1)[ring]
     return low, high
-
-
-def _reaches(largest: float) -> Iterator[tuple[int, int]]:
-    """Yield widths that grow by 1 pixel, and from 8 on by an eighth and more."""
-    inner = 0
-    while inner < largest:
-        reach = inner + max(1, inner // 8)
-        yield inner, reach
-        inner = reach
 
 
 def _local_mean_square(plane: FloatArray) -> FloatArray:

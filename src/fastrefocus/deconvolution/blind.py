@@ -1,21 +1,20 @@
 """Deblurring of photos of which nothing is known, or only how far things are."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from fastrefocus.arrays import FloatArray
+from fastrefocus.arrays import BoolArray, FloatArray
 from fastrefocus.deconvolution.acceptance import accepted, given_up, unreliability
 from fastrefocus.deconvolution.blur_map import estimate_blur_map
 from fastrefocus.deconvolution.channels import luminance
 from fastrefocus.deconvolution.diagnostics import warn_if_not_white
-from fastrefocus.deconvolution.layered import BlurMap, prepare_map
+from fastrefocus.deconvolution.layered import BlurMap, estimated_map
 from fastrefocus.deconvolution.mapped import Mapped
 from fastrefocus.deconvolution.result import Candidate, DeconvolutionResult
 from fastrefocus.deconvolution.search import Search
-from fastrefocus.deconvolution.selection import Choice, Psf, choose_psf, excessive, next_smaller
+from fastrefocus.deconvolution.selection import Choice, Psf, choose_psf
 from fastrefocus.optics.psf import psf_of_sigma
 from fastrefocus.parallel import thread_map
 from fastrefocus.progress import Progress
@@ -32,18 +31,16 @@ _LAYER_PIXELS, _MOST_LAYERS = 20_000, 12
 
 def deblur_with_one_psf(search: Search, candidates: Sequence[Psf], lams: Sequence[float] | None) -> DeconvolutionResult:
     """Deblur with the most plausible of some PSFs; the photo comes back as it is where that is none."""
-    plane = search.channels.luminance()
-    return _with_choice(search, choose_psf(plane, candidates), plane, lams)
+    return _with_choice(search, choose_psf(search.channels.luminance(), candidates), lams)
 
 
 def deblur_blindly(
     search: Search, mapped: Mapped, candidates: Sequence[Psf], lams: Sequence[float] | None
 ) -> DeconvolutionResult:
     """Deblur with one PSF where that explains all of the photo, else with an estimated map of the blur."""
-    plane = mapped.plane
-    choice = choose_psf(plane, candidates)
-    if choice.psf is not None and _blurred_alike(plane, candidates):
-        return _with_choice(search, choice, plane, lams)
+    choice = choose_psf(mapped.plane, candidates)
+    if choice.psf is not None and _blurred_alike(mapped.plane, candidates):
+        return _with_choice(search, choice, lams)
     return _by_estimated_map(mapped, _scores(choice), lams)
 
 
@@ -65,7 +62,7 @@ def _by_estimated_map(
         radius = estimate_blur_map(mapped.plane, run=run, progress=lambda share: progress(round(100 * share))).radius
     if not radius.any():
         return _unchanged(mapped, scores)
-    prepared = prepare_map(radius)
+    prepared = estimated_map(radius)
     lam = mapped.lam(prepared) if lams is None else lams[0]
     steps = mapped.solver.steps
     progress = Progress(mapped.callback, "deblur", 2 * steps)
@@ -74,7 +71,7 @@ def _by_estimated_map(
     wrong = given_up(bad, radius)
     if wrong is not None:
         radius = np.where(wrong, np.float32(0), radius)
-        prepared = prepare_map(radius)
+        prepared = estimated_map(radius)
         result = mapped.solve(prepared, lam, progress.after(steps))
         bad = _unreliability(mapped.plane, result, prepared)
     progress(2 * steps)
@@ -87,16 +84,11 @@ def _unreliability(plane: FloatArray, result: DeconvolutionResult, prepared: Blu
     return unreliability(plane, luminance(result.image), luminance(result.reblur_residual), prepared.radius, result.lam)
 
 
-def _with_choice(
-    search: Search, choice: Choice, plane: FloatArray, lams: Sequence[float] | None
-) -> DeconvolutionResult:
+def _with_choice(search: Search, choice: Choice, lams: Sequence[float] | None) -> DeconvolutionResult:
     scores = _scores(choice)
     if choice.psf is None:
         return _unchanged(search, scores)
     result = search.with_psf(choice.psf, choice.lam if lams is None else lams[0])
-    smaller = next_smaller(choice)
-    if smaller is not None and excessive(luminance(search.channels.values(result.image)), plane):
-        result = search.with_psf(smaller, result.lam)
     return replace(result, scores=scores)
 
 
@@ -124,11 +116,8 @@ def deblur_by_depth(
     Between the middles of the layers the radius is interpolated.
     """
     known = np.isfinite(depth)
-    count = int(np.clip(known.sum() // _LAYER_PIXELS, 1, _MOST_LAYERS))
-    edges = np.unique(np.quantile(depth[known], np.linspace(0, 1, count + 1)))
     centres, radii = [], []
-    for near, far in itertools.pairwise(edges) if len(edges) > 1 else [(edges[0], edges[0])]:
-        layer = known & (depth >= near) & (depth <= far)
+    for layer in _layers(depth, known):
         psf = choose_psf(mapped.plane, candidates, mask=layer).psf
         centres.append(float(np.median(depth[layer])))
         radii.append(0.0 if psf is None else 2 * psf.sigma)
@@ -137,6 +126,17 @@ def deblur_by_depth(
         return _unchanged(mapped, {})
     radius[~known] = np.nan
     return mapped.run(radius, lams, truth)
+
+
+def _layers(depth: FloatArray, known: BoolArray) -> list[BoolArray]:
+    """Divide depth into layers, in its order: its values where they are few, else parts of nearly equal sizes."""
+    values = np.unique(depth[known])
+    if len(values) <= _MOST_LAYERS:
+        return [depth == value for value in values]
+    count = int(np.clip(known.sum() // _LAYER_PIXELS, 1, _MOST_LAYERS))
+    borders = np.unique(np.quantile(depth[known], np.arange(1, count) / count))
+    index = np.where(known, np.searchsorted(borders, depth, side="right"), -1)
+    return [index == i for i in np.unique(index[known])]
 
 
 def diagnosed(result: DeconvolutionResult, mapped: Mapped) -> DeconvolutionResult:

@@ -6,10 +6,12 @@ Spectra. Sharp photos have a power spectrum near 1 / f^2, and its logarithm stra
 mean and covariance, fitted on sharp photos. A disk leaves its rings of zeros on top. So every candidate radius has a
 likelihood, given the spectrum in a window.
 
-Edges. A disk of radius r makes a step of height A a slope of at most 2 A / (pi r).
+Edges. A disk of radius r makes a step of height A a slope of at most 2 A / (pi r). The largest range nearby stands for
+the height, so that an edge can only seem softer than it is.
 
-What follows are odds for every radius, and the radius of the least expected error of the deconvolution, which is far
-more hurt by a radius too large than by one too small.
+From the odds for every radius follows that of the least expected error of the deconvolution, which is far more hurt by
+a radius too large than by one too small. All this is done for the half-size photo too, and large radii are taken from
+there, for a window has to be several times as wide as the blur.
 
 =======  ====================================================================================
 I        power of the gradient in a window, mean over each ring of the Fourier plane

@@ -152,6 +152,7 @@ def deblur(
     observed = as_image(image)
     truth = None if reference is None else as_image(reference, "reference", shape=observed.shape)
     checks.choice(channels, "channels", CHANNELS)
+    checks.flag(linearize, "linearize")
     radius = _checked_radius(blur_radius, observed, psf_shape)
     distance = _checked_depth(depth, observed)
     _check_combination(sigmas, depth, blur_radius, protect_sharp, edge_sigmas, channels)

@@ -47,7 +47,7 @@ def correlation(residual: FloatArray) -> float:
     products, squares = 0.0, 0.0
     for plane in split_channels(residual):
         r = plane - plane.mean(dtype=np.float64)
-        products += float((r[1:] * r[:-1]).mean() + (r[:, 1:] * r[:, :-1]).mean()) / 2
+        products += float((r[1:] * r[:-1]).sum() + (r[:, 1:] * r[:, :-1]).sum()) / (2 * r.size)
         squares += float(np.square(r).mean())
     return products / squares if squares > 0 else 0.0
 
@@ -57,9 +57,9 @@ def warn_if_not_white(residual: FloatArray, noise: float) -> None:
     found, size = correlation(residual), float(np.std(residual))
     if size > max(2 * noise, _INVISIBLE) and abs(found) > _WHITE:
         warnings.warn(
-            f"the blur found does not explain the photo: blurred again, the restored photo differs from it by "
-            f"{size:.2g} (noise {noise:.2g}), and not at random (correlation of neighbours {found:.2f}); see "
-            "result.reblur_residual",
+            f"the blur found does not explain the photo, or the prior is too strong: blurred again, the restored photo "
+            f"differs from it by {size:.2g} (noise {noise:.2g}), and not at random (correlation of neighbours "
+            f"{found:.2f}); see result.reblur_residual",
             ResidualWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

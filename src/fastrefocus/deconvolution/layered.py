@@ -4,7 +4,7 @@ A measured map is right to a pixel or two only, so that it is smoothed. Pixels n
 and where the map is not known the blur may be any: both count less. docs/restoration.md has what was measured.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from fastrefocus.arrays import FloatArray, fill_unknown
 from fastrefocus.deconvolution.blur import LayeredBlur
 from fastrefocus.optics.psf import disk_psf, gaussian_psf
 from fastrefocus.optics.psf_grid import PsfGrid
+
+Source = Literal["exact", "measured", "estimated"]
 
 #: A map of at most so many different radii is exact: layers with hard borders.
 MOST_EXACT_RADII = 16
@@ -34,24 +36,33 @@ class BlurMap(NamedTuple):
 
     radius: FloatArray  # (H, W), pixels, known everywhere
     levels: list[float]  # radii of the layers, increasing
-    trust: FloatArray  # (H, W), 0..1: how far the map explains each pixel
-    exact: bool
+    trust: FloatArray | None  # (H, W), 0..1: how far the map explains each pixel; None: 1
+    source: Source
 
 
-def prepare_map(radius: FloatArray) -> BlurMap:
-    """Make a map, float32 (H, W) with NaN where it is not known, ready for deconvolution."""
+def given_map(radius: FloatArray) -> BlurMap:
+    """Make a map from a caller ready: (H, W) with NaN where it is not known."""
     known = np.isfinite(radius)
     filled = fill_unknown(radius, "blur_radius")
     trust = np.where(known, np.float32(1), np.float32(_TRUST_UNKNOWN))
     distinct = np.unique(radius[known])
     if len(distinct) <= MOST_EXACT_RADII:
-        return BlurMap(filled, distinct.tolist(), trust, exact=True)
+        return BlurMap(filled, distinct.tolist(), trust, "exact")
+    return _smoothed(filled, trust * _trust_near_jumps(filled), "measured")
+
+
+def estimated_map(radius: FloatArray) -> BlurMap:
+    """Make a map that was estimated from the photo ready; its jumps are not where the surfaces end."""
+    return _smoothed(radius, None, "estimated")
+
+
+def _smoothed(radius: FloatArray, trust: FloatArray | None, source: Source) -> BlurMap:
     from scipy.ndimage import gaussian_filter
 
-    smooth: FloatArray = gaussian_filter(filled, _SMOOTHING, mode="nearest")
+    smooth: FloatArray = gaussian_filter(radius, _SMOOTHING, mode="nearest")
     low, high = np.percentile(smooth, (_STRAY_PERCENT, 100 - _STRAY_PERCENT)).tolist()
     levels = np.linspace(low, high, int(np.ceil((high - low) / _LEVEL_STEP)) + 1).tolist()
-    return BlurMap(smooth, levels, trust * _trust_near_jumps(filled), exact=False)
+    return BlurMap(smooth, levels, trust, source)
 
 
 def layered_blur(blur_map: BlurMap, shape: "str | PsfGrid", *, protect_sharp: bool) -> LayeredBlur:

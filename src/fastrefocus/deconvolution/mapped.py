@@ -10,16 +10,16 @@ from fastrefocus.arrays import BoolArray, FloatArray
 from fastrefocus.deconvolution.blur import LayeredBlur
 from fastrefocus.deconvolution.channels import Channels
 from fastrefocus.deconvolution.diagnostics import destroyed_share
-from fastrefocus.deconvolution.layered import SHARP_RADIUS, BlurMap, layered_blur, prepare_map
+from fastrefocus.deconvolution.layered import SHARP_RADIUS, BlurMap, given_map, layered_blur
 from fastrefocus.deconvolution.result import Candidate, DeconvolutionResult, psnr_db
 from fastrefocus.deconvolution.selection import choose_lam, noise_sigma
 from fastrefocus.deconvolution.solver import Solver
 from fastrefocus.optics.psf_grid import PsfGrid
 from fastrefocus.progress import Callback, Progress
 
-# The least weight of the prior, as a share of the photo's standard deviation: where the map was measured its errors and
+# The least weight of the prior, as a share of the photo's standard deviation: where the map is not exact its errors and
 # those of the PSF, not the noise, limit what can be brought back.
-_LAM_OF_MODEL = 0.007
+_LAM = {"measured": 0.007, "estimated": 0.01}
 _LAM_OF_MEASURED_PSF = 0.002
 
 _LEAST_NOISE = 1e-6  # photos without any are of computers
@@ -56,7 +56,7 @@ class Mapped:
         self, radius: FloatArray, lams: Sequence[float] | None = None, truth: FloatArray | None = None
     ) -> DeconvolutionResult:
         """Deblur with a map, (H, W) with NaN where it is not known; of several lams take the best by the truth."""
-        prepared = prepare_map(radius)
+        prepared = given_map(radius)
         weights = [self.lam(prepared)] if lams is None else list(lams)
         progress = Progress(self.callback, "deblur", len(weights) * self.solver.steps)
         results = [
@@ -72,7 +72,7 @@ class Mapped:
     def solve(self, prepared: BlurMap, lam: float, progress: Callable[[int], None]) -> DeconvolutionResult:
         """Deconvolve what of the photo is to be; what is in focus keeps the photo's values."""
         target = self.channels.observed
-        result = replace(self.solver, robust=not prepared.exact).run(
+        result = replace(self.solver, robust=prepared.source == "measured").run(
             target, self.blur(prepared), lam, trust=prepared.trust, clipped=self.clipped, threads=self.threads,
             progress=progress,
         )  # fmt: skip
@@ -94,16 +94,22 @@ class Mapped:
         return layered_blur(prepared, self.shape, protect_sharp=self.protect_sharp)
 
     def lam(self, prepared: BlurMap) -> float:
-        """Return the weight of the prior that the noise asks for, or the errors of the map and the PSF."""
-        blur = self.blur(prepared)
-        plane = self.plane
+        """Return the weight of the prior that the noise asks for, or the errors of the map and the PSF.
+
+        Of an exact map the mean over the layers, in proportion to their areas.
+        """
+        blur, least = self.blur(prepared), _SMALLEST_LAM
+        if prepared.source != "exact":
+            share = _LAM_OF_MEASURED_PSF if isinstance(self.shape, PsfGrid) else _LAM[prepared.source]
+            least = max(share * float(self.plane.std()), least)
         blurred = prepared.radius >= SHARP_RADIUS
-        least = 0.0
-        if not prepared.exact:
-            share = _LAM_OF_MEASURED_PSF if isinstance(self.shape, PsfGrid) else _LAM_OF_MODEL
-            least = share * float(plane.std())
-        if blurred.any():
-            middle = blur.cells[0] // 2, blur.cells[1] // 2
-            psf = blur.psf_of(float(np.median(prepared.radius[blurred])), middle)
-            least = max(least, choose_lam(plane, psf, mask=blurred))
-        return max(least, _SMALLEST_LAM)
+        regions = [(float(np.median(prepared.radius[blurred])), blurred)] if blurred.any() else []
+        if prepared.source == "exact":
+            levels = [level for level in prepared.levels if level >= SHARP_RADIUS]
+            regions = [(level, prepared.radius == np.float32(level)) for level in levels]
+        if not regions:
+            return least
+        middle = blur.cells[0] // 2, blur.cells[1] // 2
+        lams = [choose_lam(self.plane, blur.psf_of(radius, middle), mask=region) for radius, region in regions]
+        logarithms = np.log(np.maximum(lams, _SMALLEST_LAM))
+        return max(least, float(np.exp(np.average(logarithms, weights=[region.sum() for _, region in regions]))))
