@@ -5,10 +5,12 @@ overshoots, that is leaves the range of what the photo shows nearby. Either alon
 """
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 
 from fastrefocus.arrays import BoolArray, FloatArray, join_channels, split_channels
+from fastrefocus.parallel import bands
 
 # Fitted on sharp photos blurred by one radius and deconvolved with another: where the result was worse than the photo.
 _USUAL_RESIDUAL = 5.0  # times lam
@@ -20,6 +22,8 @@ _REACH = 9  # pixels by which what is given up is widened
 _WORTHWHILE = 0.002  # share of the pixels that makes a second solution worth its time
 _FADE = 4.0  # pixels over which the photo takes over
 _CLEARANCE = 0.5  # of the local range, by which a restored value may leave it
+_BAND_ROWS = 512
+_HALO = 40  # rows that the Gaussians reach, cut at four standard deviations, and a few
 _SEAM = 1.5  # half of the pixels over which the restored photo begins, where the blur does
 
 
@@ -28,6 +32,8 @@ def unreliability(
 ) -> FloatArray:
     """Return how little a restored luminance is to be relied on: 1 is usual, from 5 on it is worse than the photo.
 
+    Large photos are looked at in bands of rows, which change nothing.
+
     Parameters
     ----------
     photo, restored, residual, radius : ndarray
@@ -35,6 +41,16 @@ def unreliability(
     lam : float
         The weight of the prior that it was restored with.
     """
+    result = np.empty_like(photo)
+    for band, window, kept in _bands(len(photo), radius):
+        part = _unreliability(photo[window], restored[window], residual[window], radius[window], lam)
+        result[band] = part[kept]
+    return result
+
+
+def _unreliability(
+    photo: FloatArray, restored: FloatArray, residual: FloatArray, radius: FloatArray, lam: float
+) -> FloatArray:
     low, high = _local_range(photo, radius)
     overshoot = np.maximum(np.maximum(restored - high, low - restored), 0)
     change = np.maximum(_local_mean_square(restored - photo), np.finfo(np.float32).tiny)
@@ -65,6 +81,13 @@ def accepted(photo: FloatArray, restored: FloatArray, radius: FloatArray, unreli
     radius, unreliable : ndarray
         float32 (H, W): the blur's radius, and what `unreliability` returned.
     """
+    result = np.empty_like(photo)
+    for band, window, kept in _bands(len(photo), radius):
+        result[band] = _accepted(photo[window], restored[window], radius[window], unreliable[window])[kept]
+    return result
+
+
+def _accepted(photo: FloatArray, restored: FloatArray, radius: FloatArray, unreliable: FloatArray) -> FloatArray:
     share = _share(radius, unreliable)
     planes = []
     for before, after in zip(split_channels(photo), split_channels(restored), strict=True):
@@ -72,6 +95,14 @@ def accepted(photo: FloatArray, restored: FloatArray, radius: FloatArray, unreli
         room = np.float32(_CLEARANCE) * (high - low)
         planes.append(before + share * (np.clip(after, low - room, high + room) - before))
     return join_channels(planes)
+
+
+def _bands(height: int, radius: FloatArray) -> Iterator[tuple[slice, slice, slice]]:
+    """Yield bands of rows, the rows that have an influence on each, and the band's place among them."""
+    halo = 2 * int(np.ceil(radius.max())) + _HALO
+    for band in bands(height, _BAND_ROWS):
+        window = slice(max(band.start - halo, 0), min(band.stop + halo, height))
+        yield band, window, slice(band.start - window.start, band.stop - window.start)
 
 
 def _share(radius: FloatArray, unreliable: FloatArray) -> FloatArray:

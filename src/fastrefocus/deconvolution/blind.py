@@ -75,8 +75,8 @@ def _by_estimated_map(
         result = mapped.solve(prepared, lam, progress.after(steps))
         bad = _unreliability(mapped.plane, result, prepared)
     progress(2 * steps)
-    kept = accepted(mapped.channels.observed, result.image, radius, bad)
-    return replace(mapped.finish(replace(result, image=kept), prepared), scores=scores)
+    result = replace(result, image=accepted(mapped.channels.observed, result.image, radius, bad))
+    return replace(mapped.finish(result, prepared), scores=scores)
 
 
 def _unreliability(plane: FloatArray, result: DeconvolutionResult, prepared: BlurMap) -> FloatArray:

@@ -10,6 +10,8 @@ from fastrefocus.arrays import FloatArray
 from fastrefocus.deconvolution.tiles import Tile
 from fastrefocus.optics.psf_grid import PsfGrid
 
+_USUAL_LAYERS = 4  # that occur in one tile
+
 
 class Layers(NamedTuple):
     """The photo is sum_k w_k (c_k * x)."""
@@ -34,6 +36,10 @@ class Blur(Protocol):
     def cells(self) -> tuple[int, int]:
         """Rows and columns of the grid of cells that tiles must not cross."""
 
+    @property
+    def layers(self) -> int:
+        """About how many PSFs occur in a tile."""
+
     def within(self, tile: Tile) -> Layers:
         """Return the PSFs that occur within a tile's window, and their weights there."""
 
@@ -53,6 +59,11 @@ class UniformBlur:
     def cells(self) -> tuple[int, int]:
         """A single cell."""
         return 1, 1
+
+    @property
+    def layers(self) -> int:
+        """One PSF."""
+        return 1
 
     def within(self, tile: Tile) -> Layers:
         """Return the PSF with a weight of 1."""
@@ -75,6 +86,11 @@ class GridBlur:
     def cells(self) -> tuple[int, int]:
         """Rows and columns of the grid."""
         return self.grid.shape
+
+    @property
+    def layers(self) -> int:
+        """One PSF."""
+        return 1
 
     def within(self, tile: Tile) -> Layers:
         """Return the cell's PSF with a weight of 1."""
@@ -108,6 +124,7 @@ class LayeredBlur:
         self._levels = levels
         self.psf_of = psf_of
         self.cells = cells
+        self.layers = min(len(levels), _USUAL_LAYERS)
         self.psf_shape = _largest([psf_of(levels[-1], cell) for cell in np.ndindex(cells)])
 
     def within(self, tile: Tile) -> Layers:

@@ -8,7 +8,7 @@ E          edge weight, 0..1: exp(-d^2 / 2 sigma^2), d being the distance to the
 Y          luminance, 0.2126 R + 0.7152 G + 0.0722 B (Rec. 709)
 =========  ==========================================================================================
 
-- "rgb" deconvolves each channel;
+- "rgb" deconvolves the channels, with edges where they are in all of them (vector TV) or each by itself (paper A);
 - "luminance" deconvolves Y and adds the difference to every channel, so that the colour differences stay as they are;
 - "intensity" returns b J / I, which puts the colours back by ratio (paper A, section 3.4);
 - "edges" returns b (I + E (J - I)) / I: the deconvolved detail J - I is taken near edges only (paper A, section 3.4).

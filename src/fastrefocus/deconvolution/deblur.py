@@ -31,8 +31,10 @@ PSF_SHAPES = ("auto", "disk", "gaussian")
 #: Values from here on are taken as clipped: a step and a half of 8 bits below white.
 CLIPPED = 253.5 / 255
 
-# Light is not negative. Where the blur is an estimate, more iterations follow its errors.
-_MAP_DEFAULTS: dict[str, Any] = {"value_range": (0.0, np.inf), "tol": 1e-3, "num_iter": 60}
+# Light is not negative, and edges are where they are in all channels. Where the blur is an estimate, more iterations
+# follow its errors.
+_DEFAULTS: dict[str, Any] = {"value_range": (0.0, np.inf), "tv": "vector"}
+_MAP_DEFAULTS: dict[str, Any] = {**_DEFAULTS, "tol": 1e-3, "num_iter": 60}
 
 
 class SolverOptions(TypedDict, total=False):
@@ -74,7 +76,7 @@ def deblur(
     image : array_like
         (H, W) or (H, W, 3), 0..1.
     channels : {"rgb", "luminance", "intensity", "edges"}
-        What is deconvolved: each channel; the luminance, whose change is added to every channel; paper A's intensity,
+        What is deconvolved: the channels; the luminance, whose change is added to every channel; paper A's intensity,
         with the colours put back by ratio; or that near edges only, I + E (J - I).
         `fastrefocus.deconvolution.channels` has the formulas.
     sigmas : sequence of float, optional
@@ -107,8 +109,9 @@ def deblur(
         Called as ``callback(stage, done, total)`` with the stages "estimate blur" and "deblur"; returning False
         cancels.
     **solver
-        `rho`, `relaxation`, `num_iter`, `tol`, `tv` and `boundary` of `fastrefocus.deconvolve`. With a map the
-        iteration ends at a change of 0.001 or after 60 iterations, since more follow the errors of the map.
+        `rho`, `relaxation`, `num_iter`, `tol`, `tv` and `boundary` of `fastrefocus.deconvolve`. Without a reference
+        or with a map `tv` is "vector", and the result is kept from falling below 0. With a map the iteration ends at a
+        change of 0.001 or after 60 iterations, since more follow the errors of the map.
 
     Returns
     -------
@@ -182,7 +185,7 @@ def deblur(
         return diagnosed(deblur_by_depth(mapped, distance, candidates, weights, truth), mapped)
     if truth is not None:
         return diagnosed(Search.like(mapped, Solver(**solver)).by_psnr(truth, candidates, weights or LAMS), mapped)
-    search = Search.like(mapped, Solver(value_range=(0.0, np.inf), **solver))
+    search = Search.like(mapped, Solver(**{**_DEFAULTS, **solver}))
     if sigmas is not None:
         return diagnosed(deblur_with_one_psf(search, candidates, weights), mapped)
     return diagnosed(deblur_blindly(search, mapped, candidates, weights), mapped)

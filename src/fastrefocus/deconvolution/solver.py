@@ -31,6 +31,8 @@ PENALTY_RATIO = 25.0
 #: Iterations where `num_iter` is not given.
 NUM_ITER = {"admm-tv": 150, "plug-and-play": 12}
 
+_SMALLEST_SHARE = 0.44  # of the largest side: narrower windows are mostly margins
+
 #: lam and rho are smaller; their products with pixel values have to fit into float32.
 LARGEST_WEIGHT = 1e30
 
@@ -97,9 +99,9 @@ class Solver:
         return len(half_quadratic.BETAS) if self.method == "half-quadratic" else 1
 
     @property
-    def _side(self) -> int | None:
-        """The largest side of a tile; None where what is far away makes a difference."""
-        return None if self.boundary == "periodic" or self.method in ("wiener", "inverse") else WINDOW_SIDE
+    def _is_local(self) -> bool:
+        """Whether what is far away makes no difference, as tiles need."""
+        return self.boundary != "periodic" and self.method not in ("wiener", "inverse")
 
     def run(
         self,
@@ -119,8 +121,9 @@ class Solver:
         where the true value may be larger. `progress` is told how many of `steps` are done.
         """
         shape = image.shape[0], image.shape[1]
-        side = max(shape) if reference is not None or self._side is None else self._side
-        parts = tiles(shape, blur.psf_shape, side=side, cells=blur.cells)
+        planes = (image.shape[2] if image.ndim == 3 and self.tv == "vector" else 1) * (1 + blur.layers)
+        whole = reference is not None or not self._is_local or max(shape) <= WINDOW_SIDE
+        parts = tiles(shape, blur.psf_shape, side=max(shape) if whole else _window_side(planes), cells=blur.cells)
         if len(parts) > 1 and image.ndim == 3 and self.tv != "vector":
             return self._run_channels(image, blur, lam, trust, clipped, threads, progress)
         workers = thread_count(threads)
@@ -243,3 +246,8 @@ class Solver:
 
 def _is_real(value: object) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def _window_side(planes: int) -> int:
+    """Return the side of windows in which so many planes are worked on, which then take about the same memory."""
+    return int(WINDOW_SIDE * max((2 / planes) ** 0.5, _SMALLEST_SHARE))

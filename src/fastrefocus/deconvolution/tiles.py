@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fastrefocus.arrays import FloatArray
 from fastrefocus.deconvolution.result import DeconvolutionResult
 
-#: Largest side of a window, pixels; an iteration works on 50 bytes a pixel and more.
+#: Photos up to this size are one tile, and windows of one image and one blurred version of it are as wide, pixels.
 WINDOW_SIDE = 1024
 
 #: How far around a core its window goes, in half widths of the PSF and in pixels.
