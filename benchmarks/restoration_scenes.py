@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import paper_b_scenes
 from paper_a import SIZE, square
-from paper_b_scenes import OUTLINES, Scene, box, calibrate, load, to_photo
+from paper_b_scenes import OUTLINES, Scene, calibrate, load, to_photo
 from scipy.ndimage import binary_erosion, binary_opening, gaussian_filter, shift
 from scipy.signal import fftconvolve
 from skimage.measure import label, regionprops
@@ -196,7 +196,7 @@ def sharp_photos(data: Path, *, colour: bool) -> Iterator[tuple[str, np.ndarray]
 def blurred_and_cropped(
     photo: np.ndarray, psf: np.ndarray, noise: float, *, light: bool = False, side: int = CROP
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the middle of a photo, blurred with what lies around it, and the same unblurred; noise on encoded values."""
+    """Return the middle of a photo, blurred with what lies around it and with noise, and the same as it was."""
     top, left = (max((length - side) // 2, psf.shape[0] // 2) for length in photo.shape[:2])
     inside = np.s_[top : photo.shape[0] - top, left : photo.shape[1] - left]
     values = decode(photo) if light else photo
@@ -213,6 +213,3 @@ def noisy(photo: np.ndarray, noise: float) -> np.ndarray:
 def psnr(image: np.ndarray, truth: np.ndarray, where: np.ndarray | None = None) -> float:
     square_error = np.square(np.clip(image, 0, 1) - truth)
     return float(-10 * np.log10(np.mean(square_error if where is None else square_error[where])))
-
-
-__all__ = ["Scene", "box"]

@@ -40,7 +40,7 @@ def hard_weights(shape, count):
 class FixedLayers:
     psfs: list
     weights: np.ndarray
-    cells = (1, 1)
+    cells, layers = (1, 1), 3
 
     @property
     def psf_shape(self):

@@ -83,10 +83,10 @@ class Mapped:
 
     def finish(self, result: DeconvolutionResult, prepared: BlurMap) -> DeconvolutionResult:
         """Make a photo again of what was deconvolved."""
+        destroyed = self.blur(prepared).interpolate(self.destroyed_by)
         edge_sigma = self.channels.edge_sigmas[0] if self.channels.edge_sigmas else None
         sigma = np.asarray(np.maximum(prepared.radius, SHARP_RADIUS) / 2, np.float32)
         image = self.channels.finish(result.image, sigma, edge_sigma)
-        destroyed = self.blur(prepared).interpolate(self.destroyed_by)
         return replace(result, image=image, edge_sigma=edge_sigma, blur_radius=prepared.radius, destroyed=destroyed)
 
     def blur(self, prepared: BlurMap) -> LayeredBlur:
