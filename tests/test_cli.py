@@ -382,12 +382,15 @@ def test_interrupt_ends_the_run_with_one_line(picture, tmp_path, monkeypatch, ca
 @pytest.mark.skipif(os.name == "nt", reason="signals as on POSIX")
 def test_ctrl_c_leaves_no_file(tmp_path):
     big = tmp_path / "big.png"
-    fr.write_photo(big, np.random.default_rng(0).random((900, 1200, 3), np.float32))
+    fr.write_photo(big, np.tile(skimage.data.camera() / np.float32(255), (4, 4)))
+    halves = tmp_path / "halves.png"
+    fr.write_photo(halves, np.repeat([np.linspace(0, 1, 2048, dtype=np.float32)], 2048, axis=0))
     command = [sys.executable, "-m", "fastrefocus", "deblur", str(big), str(tmp_path / "out.png")]
+    command += ["--blur-map", str(halves), "--blur-max", "9"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     time.sleep(1.5)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) != 0
     assert "interrupted" in process.stderr.read() or process.returncode == -signal.SIGINT
     process.stderr.close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["big.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["big.png", "halves.png"]

@@ -282,7 +282,9 @@ def test_regions_that_say_nothing():
 def test_small_photos(size):
     sharp = CAMERA[40 : 44 + size, 100 : 104 + size]
     assert choose_psf(sharp).psf is None
-    assert choose_psf(blurred(sharp, disk_psf(5))).psf == Psf("disk", 1.25)
+    found = choose_psf(blurred(sharp, disk_psf(5))).psf
+    assert found.shape == "disk"
+    assert found.sigma == pytest.approx(1.25, abs=0.0626)  # a step of the grid
 
 
 def test_white_noise_is_not_blurred():
@@ -319,7 +321,7 @@ def test_the_smallest_of_the_best_ones_shape_that_is_nearly_as_plausible():
 
 def test_default_candidates_fit_the_photo():
     every = default_candidates((1000, 2000))
-    assert [psf.shape for psf in every] == ["disk"] * 22 + ["gaussian"] * 21
+    assert [psf.shape for psf in every] == ["disk"] * 49 + ["gaussian"] * 21
     assert default_candidates((128, 500)) == every
     small = default_candidates((500, 32))
     assert set(small) < set(every)

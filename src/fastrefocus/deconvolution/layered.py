@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from fastrefocus.arrays import FloatArray, fill_unknown
+from fastrefocus.arrays import BoolArray, FloatArray, fill_unknown
 from fastrefocus.deconvolution.blur import LayeredBlur
 from fastrefocus.optics.psf import disk_psf, gaussian_psf
 from fastrefocus.optics.psf_grid import PsfGrid
@@ -36,6 +36,7 @@ class BlurMap(NamedTuple):
 
     radius: FloatArray  # (H, W), pixels, known everywhere
     levels: list[float]  # radii of the layers, increasing
+    known: BoolArray  # (H, W): where the radius was given
     trust: FloatArray | None  # (H, W), 0..1: how far the map explains each pixel; None: 1
     source: Source
 
@@ -47,22 +48,22 @@ def given_map(radius: FloatArray) -> BlurMap:
     trust = np.where(known, np.float32(1), np.float32(_TRUST_UNKNOWN))
     distinct = np.unique(radius[known])
     if len(distinct) <= MOST_EXACT_RADII:
-        return BlurMap(filled, distinct.tolist(), trust, "exact")
-    return _smoothed(filled, trust * _trust_near_jumps(filled), "measured")
+        return BlurMap(filled, distinct.tolist(), known, trust, "exact")
+    return _smoothed(filled, known, trust * _trust_near_jumps(filled), "measured")
 
 
 def estimated_map(radius: FloatArray) -> BlurMap:
     """Make a map that was estimated from the photo ready; its jumps are not where the surfaces end."""
-    return _smoothed(radius, None, "estimated")
+    return _smoothed(radius, np.ones(radius.shape, bool), None, "estimated")
 
 
-def _smoothed(radius: FloatArray, trust: FloatArray | None, source: Source) -> BlurMap:
+def _smoothed(radius: FloatArray, known: BoolArray, trust: FloatArray | None, source: Source) -> BlurMap:
     from scipy.ndimage import gaussian_filter
 
     smooth: FloatArray = gaussian_filter(radius, _SMOOTHING, mode="nearest")
     low, high = np.percentile(smooth, (_STRAY_PERCENT, 100 - _STRAY_PERCENT)).tolist()
     levels = np.linspace(low, high, int(np.ceil((high - low) / _LEVEL_STEP)) + 1).tolist()
-    return BlurMap(smooth, levels, trust, source)
+    return BlurMap(smooth, levels, known, trust, source)
 
 
 def layered_blur(blur_map: BlurMap, shape: "str | PsfGrid", *, protect_sharp: bool) -> LayeredBlur:

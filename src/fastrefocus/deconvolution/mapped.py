@@ -102,11 +102,11 @@ class Mapped:
         if prepared.source != "exact":
             share = _LAM_OF_MEASURED_PSF if isinstance(self.shape, PsfGrid) else _LAM[prepared.source]
             least = max(share * float(self.plane.std()), least)
-        blurred = prepared.radius >= SHARP_RADIUS
+        blurred = prepared.known & (prepared.radius >= SHARP_RADIUS)
         regions = [(float(np.median(prepared.radius[blurred])), blurred)] if blurred.any() else []
         if prepared.source == "exact":
             levels = [level for level in prepared.levels if level >= SHARP_RADIUS]
-            regions = [(level, prepared.radius == np.float32(level)) for level in levels]
+            regions = [(level, blurred & (prepared.radius == np.float32(level))) for level in levels]
         if not regions:
             return least
         middle = blur.cells[0] // 2, blur.cells[1] // 2

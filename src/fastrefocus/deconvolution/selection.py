@@ -17,7 +17,7 @@ from fastrefocus.deconvolution.evidence import Fit, Spectrum, fit, spectrum, tra
 from fastrefocus.optics.psf import psf_of_sigma
 
 #: Radii of the disks and standard deviations of the Gaussians that are tried by default, pixels.
-DISK_RADII = (*np.arange(1, 3.5, 0.25).tolist(), *np.arange(3.5, 8, 0.5).tolist(), 8.0, 9.0, 10.0)
+DISK_RADII = (*np.arange(1, 4, 0.125).tolist(), *np.arange(4, 10.1, 0.25).tolist())  # twice as coarse cost up to 3 dB
 GAUSSIAN_SIGMAS = (
     0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.65, 1.8, 2.0, 2.25, 2.5, 2.75, 3.0, 3.25, 3.5, 4.0, 4.5, 5.0
 )  # fmt: skip
