@@ -58,7 +58,7 @@ def test_depth_and_its_unknown_pixels(blurred, halves, monkeypatch):
 
 
 def test_maps_are_written_beside(blurred, halves, tmp_path):
-    deblur(blurred, "--blur-map", halves, "--blur-max", 4, "--maps", tmp_path / "maps")
+    deblur(blurred, "--blur-map", halves, "--blur-max", 4, "--psf-shape", "gaussian", "--maps", tmp_path / "maps")
     radius, destroyed, residual = (
         fr.read_photo(tmp_path / "maps" / f"out_{name}.png").pixels for name in ("radius", "destroyed", "residual")
     )

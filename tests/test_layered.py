@@ -66,7 +66,7 @@ def best_single(photo, sharp, psfs):
 def test_a_map_of_few_radii_is_exact(count):
     radius = (COLUMNS % count).astype(np.float32)
     radius[:3] = np.nan
-    prepared = given_map(radius)
+    prepared = given_map(radius, may_be_exact=True)
     assert prepared.source == "exact"
     assert prepared.levels == list(range(count))
     np.testing.assert_array_equal(prepared.radius[3:], radius[3:])
@@ -78,7 +78,7 @@ def test_a_map_of_few_radii_is_exact(count):
 
 def test_a_map_of_more_radii_is_smoothed():
     radius = np.where(ROWS < 100, 2, 6) + (COLUMNS % 17 - 8) * 0.01
-    prepared = given_map(radius.astype(np.float32))
+    prepared = given_map(radius.astype(np.float32), may_be_exact=True)
     assert prepared.source == "measured"
     expected = gaussian_filter(radius, 3, mode="nearest")
     np.testing.assert_allclose(prepared.radius, expected, atol=1e-4)
@@ -90,8 +90,18 @@ def test_a_map_of_more_radii_is_smoothed():
     assert (np.diff(prepared.trust[100:107, 50]) > 0).all()
 
 
+@pytest.mark.filterwarnings("ignore::fastrefocus.ResidualWarning")  # GREY is not blurred as RADIUS says
+def test_a_map_of_few_radii_is_measured_where_the_psf_is_not_known():
+    assert given_map(RADIUS, may_be_exact=True).source == "exact"
+    assert given_map(RADIUS, may_be_exact=False).source == "measured"
+    constant = given_map(np.full((20, 30), 3, np.float32), may_be_exact=False)
+    assert constant.levels == [3]
+    named, guessed = (deblur(GREY, blur_radius=RADIUS, **options) for options in ({"psf_shape": "disk"}, {}))
+    assert guessed.lam > 3 * named.lam  # by the photo's contrast, not by its noise
+
+
 def test_the_psfs_of_a_map():
-    prepared = given_map(RADIUS)
+    prepared = given_map(RADIUS, may_be_exact=True)
     cell = (0, 0)
     disks, gaussians = (layered_blur(prepared, shape, protect_sharp=True) for shape in ("disk", "gaussian"))
     np.testing.assert_array_equal(disks.psf_of(3.0, cell), disk_psf(6))
@@ -211,7 +221,7 @@ def test_a_clipped_lamp_is_not_trusted():
     photo = encode(np.minimum(convolve(scene, disk_psf(6)), 1)) + noise(GREY.shape, 0.001)
     photo = photo.clip(0, 1).astype(np.float32)
     clipped = photo >= 0.999
-    result = deblur(photo, blur_radius=np.full((H, W), 3))
+    result = deblur(photo, blur_radius=np.full((H, W), 3), psf_shape="disk")
     naive = encode(deconvolve(decode(photo), disk_psf(6), lam=result.lam, num_iter=60, tol=0).image)
     distance = distance_transform_edt(~clipped)
     around = (distance > 1) & (distance <= 12)
@@ -287,7 +297,7 @@ def test_each_cell_of_a_grid_has_its_own_psf():
 
 
 def test_a_grids_psfs_are_scaled_to_the_radius():
-    blur = layered_blur(given_map(np.float32([[1.5, 3]])), GRID, protect_sharp=True)
+    blur = layered_blur(given_map(np.float32([[1.5, 3]]), may_be_exact=True), GRID, protect_sharp=True)
     assert blur.cells == (2, 3)
     np.testing.assert_array_equal(blur.psf_of(1.5, (1, 2)), GRID.at(1, 2, radius=1.5))
 
@@ -313,7 +323,7 @@ def test_layers_of_depth_find_their_blur(kind, values):
     photo = in_layers(GREY)
     values = values.copy()
     values[50:70, 100:130] = np.nan
-    result = deblur(photo, depth=DepthMap(values, kind))
+    result = deblur(photo, depth=DepthMap(values, kind), psf_shape="disk")
     for k, radius in enumerate(TRUE_RADII):
         np.testing.assert_allclose(np.unique(result.blur_radius[:, k == LAYER]), [radius], atol=0.51)
     assert (result.sigma, result.psf_shape) == (None, None)

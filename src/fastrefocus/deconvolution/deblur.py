@@ -91,8 +91,8 @@ def deblur(
         How far each pixel is: what is equally far is blurred alike. The blur of each of up to 12 layers is found from
         the photo.
     blur_radius : array_like, optional
-        (H, W), the radius of the blur at each pixel, NaN where it is not known; a Gaussian's is 2 sigma. A map of more
-        than 16 different radii is taken as measured, with errors; another one as exact.
+        (H, W), the radius of the blur at each pixel, NaN where it is not known; a Gaussian's is 2 sigma. It is taken
+        as measured, with errors; but as exact where it has at most 16 different radii and `psf_shape` is named.
     psf_shape : {"auto", "disk", "gaussian"} or PsfGrid
         Shape of the PSF. "auto": chosen by the photo where one PSF serves all of it, else a disk. A `PsfGrid` with a
         radius goes with `blur_radius`: the PSF of a lens, scaled to the radius.
@@ -172,6 +172,7 @@ def deblur(
         channels=work,
         solver=Solver(**{**_MAP_DEFAULTS, **solver}),
         shape="disk" if psf_shape == "auto" else psf_shape,
+        psf_known=psf_shape in ("disk", "gaussian"),
         protect_sharp=protect_sharp is not False,
         clipped=_clipped(observed, channels, solver),
         threads=threads,

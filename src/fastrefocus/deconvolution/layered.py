@@ -41,13 +41,17 @@ class BlurMap(NamedTuple):
     source: Source
 
 
-def given_map(radius: FloatArray) -> BlurMap:
-    """Make a map from a caller ready: (H, W) with NaN where it is not known."""
+def given_map(radius: FloatArray, *, may_be_exact: bool) -> BlurMap:
+    """Make a map from a caller ready: (H, W) with NaN where it is not known.
+
+    One of few radii is taken as exact where it may be, which needs a PSF that is known too: weights of the prior that
+    follow the noise ruin a photo whose PSF is only about right.
+    """
     known = np.isfinite(radius)
     filled = fill_unknown(radius, "blur_radius")
     trust = np.where(known, np.float32(1), np.float32(_TRUST_UNKNOWN))
     distinct = np.unique(radius[known])
-    if len(distinct) <= MOST_EXACT_RADII:
+    if may_be_exact and len(distinct) <= MOST_EXACT_RADII:
         return BlurMap(filled, distinct.tolist(), known, trust, "exact")
     return _smoothed(filled, known, trust * _trust_near_jumps(filled), "measured")
 

@@ -33,6 +33,7 @@ class Mapped:
     channels: Channels
     solver: Solver
     shape: str | PsfGrid  # "disk", "gaussian", or the PSFs of a lens
+    psf_known: bool  # the caller named the shape
     protect_sharp: bool
     clipped: BoolArray | None
     threads: int | None
@@ -56,7 +57,7 @@ class Mapped:
         self, radius: FloatArray, lams: Sequence[float] | None = None, truth: FloatArray | None = None
     ) -> DeconvolutionResult:
         """Deblur with a map, (H, W) with NaN where it is not known; of several lams take the best by the truth."""
-        prepared = given_map(radius)
+        prepared = given_map(radius, may_be_exact=self.psf_known)
         weights = [self.lam(prepared)] if lams is None else list(lams)
         progress = Progress(self.callback, "deblur", len(weights) * self.solver.steps)
         results = [
