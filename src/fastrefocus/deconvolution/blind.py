@@ -63,20 +63,22 @@ def _by_estimated_map(
     if not radius.any():
         return _unchanged(mapped, scores)
     prepared = estimated_map(radius)
-    lam = mapped.lam(prepared) if lams is None else lams[0]
+    blur = mapped.blur(prepared)
+    lam = mapped.lam(prepared, blur) if lams is None else lams[0]
     steps = mapped.solver.steps
     progress = Progress(mapped.callback, "deblur", 2 * steps)
-    result = mapped.solve(prepared, lam, progress)
+    result = mapped.solve(prepared, blur, lam, progress)
     bad = _unreliability(mapped.plane, result, prepared)
     wrong = given_up(bad, radius)
     if wrong is not None:
         radius = np.where(wrong, np.float32(0), radius)
         prepared = estimated_map(radius)
-        result = mapped.solve(prepared, lam, progress.after(steps))
+        blur = mapped.blur(prepared)
+        result = mapped.solve(prepared, blur, lam, progress.after(steps))
         bad = _unreliability(mapped.plane, result, prepared)
     progress(2 * steps)
     result = replace(result, image=accepted(mapped.channels.observed, result.image, radius, bad))
-    return replace(mapped.finish(result, prepared), scores=scores)
+    return replace(mapped.finish(result, prepared, blur), scores=scores)
 
 
 def _unreliability(plane: FloatArray, result: DeconvolutionResult, prepared: BlurMap) -> FloatArray:

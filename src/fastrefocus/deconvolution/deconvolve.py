@@ -70,7 +70,7 @@ def deconvolve(
         noise-to-signal power ratio; or the inverse filter B / C, 0 where \|C\| <= 0.001, which takes no lam.
     lam : float, optional
         Weight of the prior, > 0. For "plug-and-play" 0.15 times the variance of the noise. None: chosen by the noise,
-        which is read from the photo's spectrum.
+        which is read from the photo's spectrum; 0.001 where a photo is constant or too small to tell.
     rho : float, optional
         ADMM's penalty, > 0. None: 25 lam.
     relaxation : float

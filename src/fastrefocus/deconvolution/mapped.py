@@ -58,10 +58,11 @@ class Mapped:
     ) -> DeconvolutionResult:
         """Deblur with a map, (H, W) with NaN where it is not known; of several lams take the best by the truth."""
         prepared = given_map(radius, may_be_exact=self.psf_known)
-        weights = [self.lam(prepared)] if lams is None else list(lams)
+        blur = self.blur(prepared)
+        weights = [self.lam(prepared, blur)] if lams is None else list(lams)
         progress = Progress(self.callback, "deblur", len(weights) * self.solver.steps)
         results = [
-            self.finish(self.solve(prepared, lam, progress.after(i * self.solver.steps)), prepared)
+            self.finish(self.solve(prepared, blur, lam, progress.after(i * self.solver.steps)), prepared, blur)
             for i, lam in enumerate(weights)
         ]
         if truth is None:
@@ -70,11 +71,13 @@ class Mapped:
         best = max(results, key=lambda result: scores[Candidate(0.0, result.lam)])
         return replace(best, scores=scores)
 
-    def solve(self, prepared: BlurMap, lam: float, progress: Callable[[int], None]) -> DeconvolutionResult:
+    def solve(
+        self, prepared: BlurMap, blur: LayeredBlur, lam: float, progress: Callable[[int], None]
+    ) -> DeconvolutionResult:
         """Deconvolve what of the photo is to be; what is in focus keeps the photo's values."""
         target = self.channels.observed
         result = replace(self.solver, robust=prepared.source == "measured").run(
-            target, self.blur(prepared), lam, trust=prepared.trust, clipped=self.clipped, threads=self.threads,
+            target, blur, lam, trust=prepared.trust, clipped=self.clipped, threads=self.threads,
             progress=progress,
         )  # fmt: skip
         if not self.protect_sharp:
@@ -82,9 +85,9 @@ class Mapped:
         sharp = prepared.radius < SHARP_RADIUS
         return replace(result, image=np.where(sharp if target.ndim == 2 else sharp[..., None], target, result.image))
 
-    def finish(self, result: DeconvolutionResult, prepared: BlurMap) -> DeconvolutionResult:
+    def finish(self, result: DeconvolutionResult, prepared: BlurMap, blur: LayeredBlur) -> DeconvolutionResult:
         """Make a photo again of what was deconvolved."""
-        destroyed = self.blur(prepared).interpolate(self.destroyed_by)
+        destroyed = blur.interpolate(self.destroyed_by)
         edge_sigma = self.channels.edge_sigmas[0] if self.channels.edge_sigmas else None
         sigma = np.asarray(np.maximum(prepared.radius, SHARP_RADIUS) / 2, np.float32)
         image = self.channels.finish(result.image, sigma, edge_sigma)
@@ -94,12 +97,12 @@ class Mapped:
         """Return the blur of a map."""
         return layered_blur(prepared, self.shape, protect_sharp=self.protect_sharp)
 
-    def lam(self, prepared: BlurMap) -> float:
+    def lam(self, prepared: BlurMap, blur: LayeredBlur) -> float:
         """Return the weight of the prior that the noise asks for, or the errors of the map and the PSF.
 
         Of an exact map the mean over the layers, in proportion to their areas.
         """
-        blur, least = self.blur(prepared), _SMALLEST_LAM
+        least = _SMALLEST_LAM
         if prepared.source != "exact":
             share = _LAM_OF_MEASURED_PSF if isinstance(self.shape, PsfGrid) else _LAM[prepared.source]
             least = max(share * float(self.plane.std()), least)
