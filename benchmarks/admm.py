@@ -24,7 +24,7 @@ from fastrefocus.fft import RealFFT2, backend_name
 
 SHAPES = [(540, 540), (1024, 1024), (1024, 1024, 3)]
 LAM = 0.002
-OPTIONS = AdmmOptions(lam=LAM, rho=25 * LAM, relaxation=1.8, num_iter=1, tol=0.0, tv="isotropic")
+OPTIONS = AdmmOptions(lam=LAM, rho=25 * LAM, doublings=(), relaxation=1.8, num_iter=1, tol=0.0, tv="isotropic")
 PATHS = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1] / "tests")}
 PEER_STEPS = 5  # iterations a call of a peer with a solver object of its own
 

@@ -82,8 +82,17 @@ def test_admm_comes_to_the_minimum():
     np.testing.assert_allclose(result.objective[-1], textbook.objective[-1], rtol=1e-4)
 
 
-def test_default_penalty_is_25_lam():
-    assert_same_bits(run(lam=0.02), run(lam=0.02, rho=0.5))
+def test_default_penalty_is_16_lam_and_doubles():
+    assert_same_bits(run(lam=0.02, num_iter=14), run(lam=0.02, num_iter=14, rho=0.32))
+    doubled, constant = (run(lam=0.02, num_iter=16, rho=rho) for rho in (None, 0.32))
+    np.testing.assert_array_equal(doubled.objective[:15], constant.objective[:15])
+    assert doubled.objective[15] != constant.objective[15]
+
+
+def test_penalty_stays_where_something_is_clipped():
+    options = {"boundary": "masked", "saturation": 0.8, "num_iter": 20}
+    assert (GREY >= 0.8).any()
+    assert_same_bits(run(lam=0.02, **options), run(lam=0.02, rho=0.32, **options))
 
 
 @pytest.mark.parametrize(

@@ -22,16 +22,26 @@ def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
+def clip_factor(v, counted, t):
+    """Return s, what scales v (channels, 2, H, W) to u where TV is isotropic."""
+    my, mx = (np.ones(n, np.float32) for n in v.shape[2:]) if counted is None else counted
+    length = reference.pixel_lengths(np.stack(np.broadcast_arrays(my[:, np.newaxis], mx)) * v)
+    return (t / np.maximum(length, t)).astype(np.float32)
+
+
 def variation_update(x, v, *, previous=None, counted=None, t=0.3, rho=1.0, alpha=1.0, isotropic=True):
     """Return the new v, rho D'(z - u) and the sums, for copies of x (channels, H, W) in a stack and of v."""
+    scale = clip_factor(v, counted, t)
     my, mx = (np.ones(n, np.float32) for n in x.shape[1:]) if counted is None else counted
     stack = np.stack([x, np.full_like(x, np.nan)], axis=1)
     out = np.full_like(stack, 7)
     new_v = v.copy()
     previous = np.zeros_like(x) if previous is None else previous
     numbers = (np.float32(number) for number in (t, rho, alpha))
-    sums = proximal.variation_update(stack, previous, new_v, out, my, mx, *numbers, isotropic)
+    sums = proximal.variation_update(stack, previous, new_v, scale, out, my, mx, *numbers, isotropic)
     assert sums.dtype == np.float64
+    if isotropic:
+        np.testing.assert_allclose(scale, clip_factor(new_v, counted, t), rtol=2e-6)
     assert (out[:, 1] == 7).all()
     return new_v, out[:, 0], sums
 
@@ -64,6 +74,27 @@ def test_variation_update_equals_the_textbook(shape, channels, seam, alpha, isot
     variation = reference.total_variation(counted * gradient, isotropic)
     violation, power = np.sum((gradient - z) ** 2), np.sum((counted * gradient) ** 2)
     np.testing.assert_allclose(sums[:3], (variation, violation, power), rtol=2e-6)
+
+
+@pytest.mark.parametrize("isotropic", [True, False])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_halving_the_dual_keeps_the_split(shape, channels, isotropic):
+    v, t = normal(channels, 2, *shape, seed=1), 0.3
+    my, mx = (np.ones(n, np.float32) for n in shape)
+    my[shape[0] // 2] = mx[shape[1] // 2] = 0
+    counted = np.stack(np.broadcast_arrays(my[:, np.newaxis], mx))
+
+    def clip(v, t):
+        return counted * (counted * v - reference.shrink(counted * v, t, isotropic))
+
+    new_v, scale = v.copy(), clip_factor(v, (my, mx), t)
+    proximal.halve_dual(new_v, scale, my, mx, np.float32(t), isotropic)
+    u = clip(v.astype(float), t)
+    np.testing.assert_allclose(new_v - clip(new_v, t / 2), v - u, atol=2e-6)
+    np.testing.assert_allclose(clip(new_v, t / 2), u / 2, atol=2e-6)
+    if isotropic:
+        np.testing.assert_allclose(scale, clip_factor(new_v, (my, mx), t / 2), rtol=2e-6)
 
 
 @pytest.mark.parametrize("image_shape", [(H, W), (5, 8), (1, 1)])

@@ -110,32 +110,35 @@ def deconvolve(photo, prior, start, image_shape, num_iter, **options):
     return Result(x, np.array(values), np.array(residuals), np.array(changes), error[inside])
 
 
-def iterations(photo, prior, start, *, mu, alpha=1.0, value_range=None, range_penalty=0.0):
-    """Yield x and |D x - z| / |D x| after each iteration, without end."""
+def iterations(photo, prior, start, *, mu, alpha=1.0, doublings=(), value_range=None, range_penalty=0.0):
+    """Yield x and |D x - z| / |D x| after each iteration, without end; rho is doubled in the iterations given."""
     otfs, shape = photo.otfs, start.shape
     impulse = np.zeros(shape[1:])
     impulse[0, 0] = 1
     d_ft = fft2(differences(impulse))
     low, high = (-np.inf, np.inf) if value_range is None else value_range
-    denominator = mu * np.sum(np.abs(otfs) ** 2, axis=0) + prior.rho * np.sum(np.abs(d_ft) ** 2, axis=0) + range_penalty
+    rho = prior.rho
 
     y = np.repeat(start[:, np.newaxis], len(otfs), axis=1)
     z = np.zeros((shape[0], 2, *shape[1:]))
     s = start
     y_dual, z_dual, s_dual = np.zeros_like(y), np.zeros_like(z), np.zeros_like(s)
-    while True:
+    for iteration in itertools.count(1):
         # x-update: Fourier domain least squares
+        denominator = mu * np.sum(np.abs(otfs) ** 2, axis=0) + rho * np.sum(np.abs(d_ft) ** 2, axis=0) + range_penalty
         right_side = mu * np.sum(np.conj(otfs) * fft2(y - y_dual), axis=1)
-        right_side += prior.rho * fft2(adjoint_differences(z - z_dual)) + range_penalty * fft2(s - s_dual)
+        right_side += rho * fft2(adjoint_differences(z - z_dual)) + range_penalty * fft2(s - s_dual)
         x = np.real(ifft2(right_side / denominator))
         gradient = differences(x)
         yield x, np.linalg.norm(gradient - z) / np.linalg.norm(prior.counted * gradient)
+        if iteration in doublings:
+            rho, z_dual = 2 * rho, z_dual / 2
         # the splits, and their dual variables
         relaxed = alpha * blur(x, otfs) + (1 - alpha) * y
         y = explain(relaxed + y_dual, photo.weights, photo.b, photo.clipped, mu)
         y_dual = y_dual + relaxed - y
         relaxed = alpha * gradient + (1 - alpha) * z
-        z = shrink_counted(relaxed + z_dual, prior.lam / prior.rho, prior)
+        z = shrink_counted(relaxed + z_dual, prior.lam / rho, prior)
         z_dual = z_dual + relaxed - z
         relaxed = alpha * x + (1 - alpha) * s
         s = np.clip(relaxed + s_dual, low, high)

@@ -26,6 +26,7 @@ class AdmmOptions:
 
     lam: float
     rho: float
+    doublings: Sequence[int]  # the iterations in which rho is doubled
     relaxation: float
     num_iter: int
     tol: float
@@ -69,22 +70,22 @@ class _Group:
             len(planes), canvas, lam=options.lam, rho=options.rho, relaxation=options.relaxation,
             isotropic=options.tv != "anisotropic",
         )  # fmt: skip
-        quadratic = self._prior.quadratic()
+        self._doublings = options.doublings
+        self._count = 0
         self._value_range = options.value_range
         self._range: ValueRange | None = None
         if options.value_range is not None:
             start = np.stack([canvas.extend(plane) for plane in planes])
             self._range = ValueRange(start, *options.value_range, relaxation=options.relaxation)
-            quadratic += self._range.quadratic()
         self._data: DataTerm
         if problem.weights is None:
-            self._data = CircularData(planes, problem.psfs[0], canvas, quadratic)
+            self._data = CircularData(planes, problem.psfs[0], canvas)
         else:
             self._data = JointData(
                 planes, problem.psfs, problem.weights, problem.trust, canvas,
                 clipped=clipped, relaxation=options.relaxation,
             )  # fmt: skip
-            self._data.penalise(quadratic)
+        self._penalise()
         self._stack = len(planes), 1 + self._data.splits
         self._transform = RealFFT2(canvas.shape, count=self._stack[0] * self._stack[1])
         self._right_side = self._transform.input.reshape(*self._stack, *canvas.shape)
@@ -93,6 +94,10 @@ class _Group:
         if self._range is not None:
             self._range.begin(self._right_side)
         self._data.begin(self._right_side)
+
+    def _penalise(self) -> None:
+        quadratic = self._prior.quadratic()
+        self._data.penalise(quadratic if self._range is None else quadratic + self._range.quadratic())
 
     def images(self) -> list[FloatArray]:
         planes = [self._canvas.crop(plane) for plane in self._images[:, 0]]
@@ -108,6 +113,10 @@ class _Group:
     def iterate(self) -> tuple[float, Sums]:
         """Return the data term of the objective, and the prior's sums."""
         self._transform.filter(self._solve)
+        self._count += 1
+        if self._count in self._doublings:
+            self._prior.double_penalty()
+            self._penalise()
         sums = self._prior.update(self._images, self._right_side)
         if self._range is not None:
             self._range.update(self._images, self._right_side)

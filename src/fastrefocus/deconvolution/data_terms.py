@@ -27,6 +27,9 @@ class DataTerm(Protocol):
 
     splits: int
 
+    def penalise(self, quadratic: FloatArray) -> None:
+        """Set the prior's factors on the left side, float32 of the transposed half spectrum's shape."""
+
     def begin(self, right_side: FloatArray) -> None:
         """Write what the splits add to the right side before the first iteration."""
 
@@ -51,21 +54,22 @@ class CircularData:
         float32 (h, w), odd: c.
     canvas : Canvas
         What to lay both on.
-    quadratic : ndarray
-        float32, the spectrum's shape: the prior's factors on the left side.
     """
 
     splits = 0
 
-    def __init__(self, planes: Sequence[FloatArray], psf: FloatArray, canvas: Canvas, quadratic: FloatArray) -> None:
+    def __init__(self, planes: Sequence[FloatArray], psf: FloatArray, canvas: Canvas) -> None:
         transform = RealFFT2(canvas.shape)
         self._observed = np.stack([transform.forward(canvas.extend(plane)) for plane in planes])
         self._planes, self._canvas = planes, canvas
         self._otf = canvas.otf(psf)
-        self._quadratic = np.maximum(quadratic, np.float32(_SMALLEST_QUADRATIC))
         self._size = canvas.shape[0] * canvas.shape[1]
         self._multiplicity = _multiplicity(canvas.shape[1])
         self._misfit = 0.0
+
+    def penalise(self, quadratic: FloatArray) -> None:
+        """Set the prior's factors on the left side."""
+        self._quadratic = np.maximum(quadratic, np.float32(_SMALLEST_QUADRATIC))
 
     def begin(self, right_side: FloatArray) -> None:
         """Do nothing: there is no split."""

@@ -72,7 +72,7 @@ def deconvolve(
         Weight of the prior, > 0. For "plug-and-play" 0.15 times the variance of the noise. None: chosen by the noise,
         which is read from the photo's spectrum; 0.001 where a photo is constant or too small to tell.
     rho : float, optional
-        ADMM's penalty, > 0. None: 25 lam.
+        ADMM's penalty, > 0. None: 16 lam, doubled in the 15th and in the 35th iteration if nothing is clipped.
     relaxation : float
         ADMM's over-relaxation, between 0 and 2. 1 is the algorithm as paper A has it.
     num_iter : int, optional

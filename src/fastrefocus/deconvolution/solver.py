@@ -25,8 +25,10 @@ METHODS = ("admm-tv", "plug-and-play", "half-quadratic", "wiener", "inverse")
 #: The methods that can leave pixels out, and so estimate what lies outside the photo, and know several PSFs.
 MASKING_METHODS = ("admm-tv", "plug-and-play")
 
-#: rho / lam where rho is not given: isotropic TV comes within 0.1 % of the smallest objective in about 15 iterations.
-PENALTY_RATIO = 25.0
+#: rho / lam where rho is not given, and the iterations in which it doubles: of the constant and growing ones tried,
+#: these come nearest to the minimum early and late (docs/benchmarks.md). What is clipped has far to go, which a large
+#: rho makes slow: there it stays.
+PENALTY_RATIO, DOUBLINGS = 16.0, (15, 35)
 
 #: Iterations where `num_iter` is not given.
 NUM_ITER = {"admm-tv": 150, "plug-and-play": 12}
@@ -126,6 +128,7 @@ class Solver:
         parts = tiles(shape, blur.psf_shape, side=max(shape) if whole else _window_side(planes), cells=blur.cells)
         if len(parts) > 1 and image.ndim == 3 and self.tv != "vector":
             return self._run_channels(image, blur, lam, trust, clipped, threads, progress)
+        doublings = DOUBLINGS if self.rho is None and (clipped is None or not clipped.any()) else ()
         workers = thread_count(threads)
         mosaic = Mosaic(image.shape)
         with thread_map(threads, workers) as run:
@@ -136,7 +139,7 @@ class Solver:
                 def told(done: int, before: int = first * self.steps) -> None:
                     progress((before + done) // len(parts))
 
-                for tile, result in zip(batch, self._solve(problems, lam, run, told), strict=True):
+                for tile, result in zip(batch, self._solve(problems, lam, doublings, run, told), strict=True):
                     mosaic.add(tile, result)
         return mosaic.result()
 
@@ -212,11 +215,16 @@ class Solver:
         return self.boundary
 
     def _solve(
-        self, problems: list[Problem], lam: float, run: Map, progress: Callable[[int], None]
+        self,
+        problems: list[Problem],
+        lam: float,
+        doublings: tuple[int, ...],
+        run: Map,
+        progress: Callable[[int], None],
     ) -> list[DeconvolutionResult]:
         match self.method:
             case "admm-tv":
-                return admm.solve(problems, self._admm_options(lam), run, progress)
+                return admm.solve(problems, self._admm_options(lam, doublings), run, progress)
             case "plug-and-play":
                 denoiser = self.denoiser or plug_and_play.non_local_means
                 options = PlugAndPlayOptions(
@@ -231,10 +239,11 @@ class Solver:
                 progress(len(problems) * self.steps)
                 return results
 
-    def _admm_options(self, lam: float) -> AdmmOptions:
+    def _admm_options(self, lam: float, doublings: tuple[int, ...]) -> AdmmOptions:
         return AdmmOptions(
             lam=lam,
             rho=PENALTY_RATIO * lam if self.rho is None else self.rho,
+            doublings=doublings,
             relaxation=self.relaxation,
             num_iter=self.steps,
             tol=self.tol,

@@ -9,12 +9,12 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from fastrefocus.native.jit import kernel
+from fastrefocus.native.jit import kernel, part
 
 FloatArray = npt.NDArray[np.float32]
 
 
-@kernel
+@part
 def _stretch(radius: FloatArray, row: int, column: int, u_x: float, u_y: float) -> float:
     """Return by how much the gap to the neighbours is opened, in pixels, where they are of one surface."""
     own = radius[row, column]
@@ -28,7 +28,7 @@ def _stretch(radius: FloatArray, row: int, column: int, u_x: float, u_y: float) 
     return opened
 
 
-@kernel
+@part
 def _find_nearest(
     radius: FloatArray,
     cover: npt.NDArray[np.uint8],

@@ -24,6 +24,15 @@ def kernel(function: _Function) -> _Function:
         return cast(_Function, _njit()(function))
 
 
+def part(function: _Function) -> _Function:
+    """Compile into the kernels that call this function.
+
+    Code from the cache would be linked and not compiled with them, and other code rounds otherwise: the process that
+    compiled the kernels and those that load them would differ in the last bits.
+    """
+    return cast(_Function, _njit(inline="always")(function))
+
+
 @functools.cache  # once for all kernels
 def _warn_of_no_cache() -> None:
     warnings.warn(

@@ -19,7 +19,7 @@ what it is more does not count. A stack (channels, 1 + K, H, W) holds for each c
 import numpy as np
 import numpy.typing as npt
 
-from fastrefocus.native.jit import kernel
+from fastrefocus.native.jit import kernel, part
 
 FloatArray = npt.NDArray[np.float32]
 ComplexArray = npt.NDArray[np.complex64]
@@ -64,7 +64,7 @@ def circular_update(
     return errors
 
 
-@kernel
+@part
 def _add_correlated(total: ComplexArray, otf: ComplexArray, data: ComplexArray, mu: np.float32) -> None:
     """Add mu conj(C) Y down a column."""
     for i in range(total.size):
@@ -74,7 +74,7 @@ def _add_correlated(total: ComplexArray, otf: ComplexArray, data: ComplexArray, 
         )
 
 
-@kernel
+@part
 def _convolve(x: ComplexArray, otf: ComplexArray, out: ComplexArray) -> None:
     """Write C X down a column."""
     for i in range(x.size):
@@ -82,7 +82,7 @@ def _convolve(x: ComplexArray, otf: ComplexArray, out: ComplexArray) -> None:
         out[i] = complex(c.real * s.real - c.imag * s.imag, c.real * s.imag + c.imag * s.real)
 
 
-@kernel
+@part
 def _weigh(x: ComplexArray, factor: FloatArray, scale: np.float32) -> None:
     for i in range(x.size):
         f = scale * factor[i]
@@ -117,7 +117,7 @@ def joint_update(
                 _convolve(x, otfs[n, k], block[a, 1 + n, k])
 
 
-@kernel
+@part
 def _residual_row(
     stack: FloatArray, weights: FloatArray, observed: FloatArray, most: FloatArray, i: int, out: FloatArray
 ) -> None:

@@ -8,11 +8,12 @@ D          forward differences with periodic borders, down the rows (y) and alon
 z, u       split variable of D x, and scaled dual variable
 v          D x + u, the only state kept: z = shrink(v, t), u = v - z = clip(v, t)
 m          weight of each difference in TV, 1 or 0: my of those from a row down, mx of those from a column to the right
+s          what isotropic TV scales v by to make u at each pixel, min(1, t / |m v|)
 t          threshold lam / rho
 alpha      over-relaxation
 =========  ==================================================================================
 
-Keeping v alone (Moreau's decomposition) saves two arrays of the usual four, and makes a change of rho or lam exact.
+Keeping v alone (Moreau's decomposition) saves two arrays of the usual four; s spares a root and a division.
 The differences of all channels given are shrunk together where TV is isotropic: with one channel that is isotropic TV,
 with several vector TV (Blomgren and Chan 1998). Planes lie in stacks (channels, planes, H, W) of which the first plane
 of each channel is meant, so that the stack of a joint transform can be given as it is.
@@ -24,33 +25,26 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from fastrefocus.native.jit import kernel
+from fastrefocus.native.jit import kernel, part
 
 FloatArray = npt.NDArray[np.float32]
 
 
-@kernel
-def _isotropic_scale(power: FloatArray, t: np.float32) -> None:
-    """Turn squared lengths of v into the factors that clip v to length t."""
+@part
+def _isotropic_scale(power: FloatArray, t: np.float32, scale: FloatArray) -> None:
+    """Write the factors that clip v of the squared length `power` to length t."""
     for j in range(power.size):
-        power[j] = t / math.sqrt(max(power[j], t * t))
+        scale[j] = t / math.sqrt(max(power[j], t * t))
 
 
-@kernel
-def _add_power(vy: FloatArray, vx: FloatArray, my: np.float32, mx: FloatArray, power: FloatArray) -> None:
-    for j in range(power.size):
-        py, px = my * vy[j], mx[j] * vx[j]
-        power[j] += py * py + px * px
-
-
-@kernel
+@part
 def _relax_row(
     x: FloatArray, below: FloatArray, vy: FloatArray, vx: FloatArray, my: np.float32, mx: FloatArray,
-    scale: FloatArray, squared: FloatArray, t: np.float32, alpha: np.float32, isotropic: bool,
+    scale: FloatArray, power: FloatArray, squared: FloatArray, t: np.float32, alpha: np.float32, isotropic: bool,
 ) -> tuple[np.float32, np.float32]:  # fmt: skip
-    """Move v by alpha (D x - z) and add |m D x|^2 to `squared`; return the row's anisotropic TV and |D x - z|^2.
+    """Move v by alpha (D x - z), add |m v|^2 to `power` and |m D x|^2 to `squared`.
 
-    `x` has one value more, to wrap.
+    Return the row's anisotropic TV and |D x - z|^2. `x` has one value more, to wrap.
     """
     variation, difference = np.float32(0), np.float32(0)
     for j in range(vy.size):
@@ -61,8 +55,12 @@ def _relax_row(
         else:
             uy, ux = min(max(py, -t), t) * my, min(max(px, -t), t) * mx[j]
         ry, rx = dy - py + uy, dx - px + ux
-        vy[j] = py + alpha * ry
-        vx[j] = px + alpha * rx
+        py += alpha * ry
+        px += alpha * rx
+        vy[j], vx[j] = py, px
+        py *= my
+        px *= mx[j]
+        power[j] += py * py + px * px
         difference += ry * ry + rx * rx
         dy *= my
         dx *= mx[j]
@@ -71,7 +69,7 @@ def _relax_row(
     return variation, difference
 
 
-@kernel
+@part
 def _split_row(
     vy: FloatArray, vx: FloatArray, my: np.float32, mx: FloatArray, wy: FloatArray, wx: FloatArray,
     scale: FloatArray, t: np.float32, isotropic: bool,
@@ -88,14 +86,14 @@ def _split_row(
     wx[0] = wx[width]
 
 
-@kernel
+@part
 def _divergence_row(above: FloatArray, wy: FloatArray, wx: FloatArray, rho: np.float32, out: FloatArray) -> None:
     """Write a row of rho D' w."""
     for j in range(wy.size):
         out[j] = rho * (above[j] - wy[j] + wx[j] - wx[j + 1])
 
 
-@kernel
+@part
 def _row_sums(squared: FloatArray) -> tuple[np.float32, np.float32]:
     """Return the row's isotropic TV and |D x|^2."""
     variation, gradient = np.float32(0), np.float32(0)
@@ -105,7 +103,7 @@ def _row_sums(squared: FloatArray) -> tuple[np.float32, np.float32]:
     return variation, gradient
 
 
-@kernel
+@part
 def _replace_row(x: FloatArray, previous: FloatArray) -> tuple[np.float32, np.float32]:
     """Copy the beginning of x to `previous`; return |x - previous|^2 and |x|^2 there."""
     change, energy = np.float32(0), np.float32(0)
@@ -119,8 +117,8 @@ def _replace_row(x: FloatArray, previous: FloatArray) -> tuple[np.float32, np.fl
 
 @kernel
 def variation_update(
-    x: FloatArray, previous: FloatArray, v: FloatArray, out: FloatArray, my: FloatArray, mx: FloatArray,
-    t: np.float32, rho: np.float32, alpha: np.float32, isotropic: bool,
+    x: FloatArray, previous: FloatArray, v: FloatArray, scale: FloatArray, out: FloatArray, my: FloatArray,
+    mx: FloatArray, t: np.float32, rho: np.float32, alpha: np.float32, isotropic: bool,
 ) -> npt.NDArray[np.float64]:  # fmt: skip
     """Update z and u (as v) for a new x, and write rho D'(z - u) for the next x-update, in one pass.
 
@@ -134,6 +132,8 @@ def variation_update(
         float32 (channels, h, w), not larger: the x before in the image's part of the canvas; overwritten by x.
     v : ndarray
         float32 (channels, 2, H, W): down, along; changed in place.
+    scale : ndarray
+        float32 (H, W): s, changed in place; 1 where v is 0. Of no account where TV is anisotropic.
     out : ndarray
         float32 (channels, planes, H, W), of which plane 0 is overwritten.
     my, mx : ndarray
@@ -154,22 +154,19 @@ def variation_update(
     wx = np.empty(width + 1, np.float32)
     wy = np.empty(width, np.float32)
     above = np.zeros((channels, width), np.float32)
-    scale = np.zeros(width, np.float32)
-    squared = np.zeros(width, np.float32)
+    power = np.empty(width, np.float32)
+    squared = np.empty(width, np.float32)
     sums = np.zeros(5)
     for i in range(height):
+        power[:] = 0
         squared[:] = 0
-        if isotropic:
-            scale[:] = 0
-            for c in range(channels):
-                _add_power(v[c, 0, i], v[c, 1, i], my[i], mx, scale)
-            _isotropic_scale(scale, t)
         for c in range(channels):
             row[:width] = x[c, 0, i]
             row[width] = x[c, 0, i, 0]
             variation, difference = _relax_row(
-                row, x[c, 0, (i + 1) % height], v[c, 0, i], v[c, 1, i], my[i], mx, scale, squared, t, alpha, isotropic
-            )
+                row, x[c, 0, (i + 1) % height], v[c, 0, i], v[c, 1, i], my[i], mx, scale[i], power, squared,
+                t, alpha, isotropic,
+            )  # fmt: skip
             sums[0] += 0.0 if isotropic else float(variation)
             sums[1] += float(difference)
             if i < previous.shape[1]:
@@ -179,19 +176,50 @@ def variation_update(
         variation, gradient = _row_sums(squared)
         sums[0] += float(variation) if isotropic else 0.0
         sums[2] += float(gradient)
-        if isotropic:
-            scale[:] = 0
-            for c in range(channels):
-                _add_power(v[c, 0, i], v[c, 1, i], my[i], mx, scale)
-            _isotropic_scale(scale, t)
+        _isotropic_scale(power, t, scale[i])
         for c in range(channels):
-            _split_row(v[c, 0, i], v[c, 1, i], my[i], mx, wy, wx, scale, t, isotropic)
+            _split_row(v[c, 0, i], v[c, 1, i], my[i], mx, wy, wx, scale[i], t, isotropic)
             _divergence_row(above[c], wy, wx, rho, out[c, 0, i])
             above[c] = wy
     for c in range(channels):
         for j in range(width):  # the first row's upper neighbour is the last row
             out[c, 0, 0, j] += rho * above[c, j]
     return sums
+
+
+@kernel
+def halve_dual(
+    v: FloatArray, scale: FloatArray, my: FloatArray, mx: FloatArray, t: np.float32, isotropic: bool
+) -> None:
+    """Halve u and keep z, as goes with twice the penalty: v <- v - u / 2.
+
+    Parameters
+    ----------
+    v : ndarray
+        float32 (channels, 2, H, W): down, along; changed in place.
+    scale : ndarray
+        float32 (H, W): s, changed in place.
+    my, mx : ndarray
+        float32 (H,) and (W,), 1 or 0.
+    t : float32
+        Threshold of the penalty until now.
+    isotropic : bool
+        Whether all differences at a pixel are shrunk together.
+    """
+    channels, _, height, width = v.shape
+    half = np.float32(0.5)
+    for i in range(height):
+        for c in range(channels):
+            vy, vx = v[c, 0, i], v[c, 1, i]
+            for j in range(width):
+                if isotropic:
+                    uy, ux = vy[j] * scale[i, j], vx[j] * scale[i, j]
+                else:
+                    uy, ux = min(max(vy[j], -t), t), min(max(vx[j], -t), t)
+                vy[j] -= half * my[i] * uy
+                vx[j] -= half * mx[j] * ux
+        for j in range(width):  # half of u = s v, of a v that is shorter by as much
+            scale[i, j] = half * scale[i, j] / (np.float32(1) - half * scale[i, j])
 
 
 @kernel
@@ -218,7 +246,7 @@ def range_update(
                 out[c, 0, i, j] += mu * (np.float32(2) * min(max(new, low), high) - new)
 
 
-@kernel
+@part
 def _hyper_laplacian(v: np.float32, k: np.float32) -> np.float32:
     """Return the w that is best for |w|^(2/3) + beta / 2 (w - v)^2, with k = 2 / (3 beta).
 
