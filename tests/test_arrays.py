@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fastrefocus.arrays import as_image, as_mask, as_plane, as_psf, join_channels, split_channels
+from fastrefocus import Photo
+from fastrefocus.arrays import as_image, as_mask, as_plane, as_psf, as_real, join_channels, split_channels
 
 H, W = 5, 7
 GREY = np.random.default_rng(0).random((H, W)).astype(np.float32)
@@ -216,3 +217,24 @@ def test_join_is_the_inverse_of_split(image):
     joined = join_channels(split_channels(image))
     np.testing.assert_array_equal(joined, image, strict=True)
     assert not np.shares_memory(joined, image)
+
+
+@pytest.mark.parametrize(
+    "check", [as_image, lambda values: as_mask(values, (2, 3)), as_psf, lambda values: as_real(values, "values")]
+)
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.float32])
+def test_masked_elements_are_refused_where_nothing_stands_for_unknown(check, dtype):
+    with pytest.raises(ValueError, match="must not have masked elements; fill them"):
+        check(np.ma.masked_equal(np.eye(2, 3).astype(dtype), 0))
+
+
+@pytest.mark.parametrize(
+    ("values", "hint"),
+    [
+        ("photo.jpg", r"; read the file first, .*read_photo"),
+        (Photo(np.zeros((2, 3), np.float32)), r"; give its \.pixels"),
+    ],
+)
+def test_what_is_no_array_but_nearly_is_told_apart(values, hint):
+    with pytest.raises(TypeError, match="image must hold real numbers, got dtype .*" + hint):
+        as_image(values)

@@ -6,7 +6,7 @@ from reference import joint_admm as reference
 from scipy.ndimage import gaussian_filter
 from scipy.signal import fftconvolve
 
-from fastrefocus import deconvolve, disk_psf
+from fastrefocus import Cancelled, deconvolve, disk_psf
 from fastrefocus.arrays import fill_unknown
 from fastrefocus.deconvolution.canvas import make_canvas
 from fastrefocus.deconvolution.data_terms import SPLIT_PENALTY
@@ -121,15 +121,34 @@ def test_denoiser_may_change_its_plane_and_return_a_list():
         lambda plane, sigma: plane[..., np.newaxis],
         lambda plane, sigma: plane * np.nan,
         lambda plane, sigma: np.where(plane > plane.mean(), np.inf, plane),
+        lambda plane, sigma: plane * np.float64(1e300),
         lambda plane, sigma: plane > 0.5,
         lambda plane, sigma: plane + 0j,
         lambda plane, sigma: None,
     ],
-    ids=["shape", "axis", "NaN", "infinite", "bool", "complex", "None"],
+    ids=["shape", "axis", "NaN", "infinite", "beyond float32", "bool", "complex", "None"],
 )
 def test_bad_denoisers_are_refused(denoiser):
-    with pytest.raises(ValueError, match=r"denoiser must return f(inite values|loats of shape \(28, 40\)), got "):
+    with pytest.raises(
+        ValueError, match=r"denoiser must return (values that are finite in float32|floats of shape \(28, 40\)), got "
+    ):
         run(denoiser=denoiser)
+
+
+@pytest.mark.parametrize("boundary", ["masked", "periodic"])
+def test_the_photo_is_left_alone(boundary):
+    image = photo(SHAPE)
+    image.flags.writeable = False
+    run(image, np.ones((1, 1)), boundary=boundary)
+    run(image, boundary=boundary)
+
+
+def test_many_steps_take_no_memory_before_they_are_done():
+    def cancelled(stage, done, total):
+        return False
+
+    with pytest.raises(Cancelled):
+        run(num_iter=10**11, callback=cancelled)
 
 
 def test_errors_of_the_denoiser_reach_the_caller():

@@ -205,3 +205,8 @@ FLAT = np.full_like(GREY, 0.7)
 def test_wrong_arguments_are_refused(arguments, options, error, message):
     with pytest.raises(error, match=message):
         fit_psf(*arguments, **{"size": 5, **options})
+
+
+def test_psfs_with_more_pixels_than_there_are_equations_are_refused():
+    with pytest.raises(ValueError, match=r"got 39 for photos of \(40, 60\), which leaves 44 for 1521"):
+        fit_psf(np.zeros((40, 60)), np.zeros((40, 60)), size=39)

@@ -131,16 +131,18 @@ ONE = np.ones((1, 1, 3, 3), np.float32) / 9
     [
         (ONE[0], None, ValueError, r"psfs must have shape \(rows, columns, h, w\), got \(1, 3, 3\)"),
         (ONE[:0], None, ValueError, r"psfs must have shape \(rows, columns, h, w\), got \(0, 1, 3, 3\)"),
-        (None, None, ValueError, r"psfs must have shape \(rows, columns, h, w\), got \(\)"),
+        (None, None, TypeError, "psfs must hold real numbers, got dtype object"),
         (random_psfs(1, 2, 4, 3), None, ValueError, r"psfs\[0, 0\] must be 2-D with an odd height .* \(4, 3\)"),
         (random_psfs(1, 2, 3, 6), None, ValueError, r"psfs\[0, 0\] must be 2-D with an odd height .* \(3, 6\)"),
         (np.stack([ONE[0], np.nan * ONE[0]]), None, ValueError, r"psfs\[1, 0\] must hold finite numbers .* got nan"),
         (np.stack([ONE[0], 0 * ONE[0]]), None, ValueError, r"psfs\[1, 0\] must have a positive sum .* got 0"),
-        (ONE > 0, None, TypeError, r"psfs\[0, 0\] must hold real numbers, got dtype bool"),
-        (ONE, 0, ValueError, "radius must be a finite number > 0, got 0"),
-        (ONE, -1, ValueError, "radius must be a finite number > 0, got -1"),
-        (ONE, np.inf, ValueError, "radius must be a finite number > 0, got inf"),
-        (ONE, "2", TypeError, "radius must be a number > 0, got '2'"),
+        ([[np.ones((3, 3)), np.ones((5, 5))]], None, TypeError, "psfs must be an array of numbers"),
+        (np.ma.masked_less(ONE, 1), None, ValueError, "psfs must not have masked elements"),
+        (ONE > 0, None, TypeError, r"psfs must hold real numbers, got dtype bool"),
+        (ONE, 0, ValueError, "radius must be a finite number >= 0.01, got 0"),
+        (ONE, -1, ValueError, "radius must be a finite number >= 0.01, got -1"),
+        (ONE, np.inf, ValueError, "radius must be a finite number >= 0.01, got inf"),
+        (ONE, "2", TypeError, "radius must be a number >= 0.01, got '2'"),
     ],
 )
 def test_wrong_grids_are_refused(psfs, radius, error, message):
@@ -192,7 +194,7 @@ PARTLY_FLAT = np.where(np.arange(71) < 35, PHOTO, np.float32(0.5))
         ),
         ((PHOTO, PHOTO), {"size": 0}, ValueError, "size must be >= 1, got 0"),
         ((PHOTO, PHOTO), {"size": 4}, ValueError, r"size must be odd .* got 4"),
-        ((PHOTO, PHOTO), {"radius": 0}, ValueError, "radius must be a finite number > 0, got 0"),
+        ((PHOTO, PHOTO), {"radius": 0}, ValueError, "radius must be a finite number >= 0.01, got 0"),
         ((PHOTO, PHOTO), {"linearize": 1}, TypeError, "linearize must be True or False, got 1"),
         ((PARTLY_FLAT, PHOTO), {}, ValueError, "focused must have some texture to fit a PSF to, got a constant photo"),
     ],
@@ -200,3 +202,14 @@ PARTLY_FLAT = np.where(np.arange(71) < 35, PHOTO, np.float32(0.5))
 def test_wrong_photos_and_sizes_are_refused(arguments, options, error, message):
     with pytest.raises(error, match=message):
         fit_psf_grid(*arguments, **{"shape": (1, 2), "size": 5, **options})
+
+
+def test_psfs_scaled_to_almost_nothing_are_one_pixel():
+    np.testing.assert_array_equal(PsfGrid(ONE, radius=1).at(0, 0, radius=5e-324), [[1]])
+
+
+def test_psfs_are_not_scaled_beyond_all_measure():
+    with pytest.raises(
+        ValueError, match=r"radius must be at most 1364\.67 for PSFs of \(3, 3\) measured at 1, got 10000"
+    ):
+        PsfGrid(ONE, radius=1).at(0, 0, radius=10_000)

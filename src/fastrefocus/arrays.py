@@ -1,5 +1,6 @@
 """The one place where arrays that come from outside are checked and converted."""
 
+import os
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -52,8 +53,6 @@ def as_image(
         If the shape is not one of those above, an axis is empty, a value is NaN or infinite, or a float
         image looks like 0..255.
     """
-    if np.ma.is_masked(image):
-        raise ValueError(f"{name} must not have masked pixels; fill them, for example with image.filled(0)")
     array = _numeric(image, name)
     _check_image_shape(array.shape, name)
     if shape is not None and array.shape != tuple(shape):
@@ -96,7 +95,7 @@ def as_plane(
     ValueError
         If the shape is wrong, an axis is empty, or a value is not finite.
     """
-    array = _real(unmasked(values), name)
+    array = as_real(unmasked(values), name)
     if array.ndim != 2 or array.size == 0:
         raise ValueError(f"{name} must have shape (H, W) with H, W >= 1, got {array.shape}")
     if shape is not None and array.shape != tuple(shape[:2]):
@@ -160,7 +159,7 @@ def as_psf(psf: npt.ArrayLike, image_shape: Sequence[int] | None = None, name: s
     ValueError
         If the shape is even or larger than the image, a value is not finite, or the sum is not positive.
     """
-    array = _real(psf, name)
+    array = as_real(psf, name)
     if array.ndim != 2 or array.shape[0] % 2 == 0 or array.shape[1] % 2 == 0:
         raise ValueError(f"{name} must be 2-D with an odd height and width (a centre pixel), got shape {array.shape}")
     if image_shape is not None and (array.shape[0] > image_shape[0] or array.shape[1] > image_shape[1]):
@@ -205,6 +204,19 @@ def as_mask(mask: npt.ArrayLike, shape: Sequence[int], name: str = "mask") -> Bo
     return np.ascontiguousarray(array)
 
 
+def as_real(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+    """Return an array of real numbers, of any shape and real dtype but bool, as it is, or say what is wrong."""
+    array = _asarray(values, name)
+    if array.dtype.kind in "uif":
+        return array
+    hint = ""
+    if hasattr(values, "pixels"):
+        hint = "; give its .pixels"
+    elif isinstance(values, (str, os.PathLike)):
+        hint = "; read the file first, for example with read_photo(path).pixels"
+    raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}{hint}")
+
+
 def split_channels(image: npt.NDArray[_Scalar]) -> list[npt.NDArray[_Scalar]]:
     """Return an image's channels as (H, W) views."""
     return [image] if image.ndim == 2 else [image[..., i] for i in range(image.shape[2])]
@@ -223,21 +235,16 @@ def unmasked(values: npt.ArrayLike) -> npt.ArrayLike:
 
 
 def _asarray(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} must not have masked elements; fill them, for example with {name}.filled(0)")
     try:
         return np.asarray(values)
     except ValueError as error:  # ragged nested sequences
         raise TypeError(f"{name} must be an array of numbers: {error}") from None
 
 
-def _real(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
-    array = _asarray(values, name)
-    if array.dtype.kind not in "uif":
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    return array
-
-
 def _numeric(image: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
-    array = _real(image, name)
+    array = as_real(image, name)
     if array.dtype.kind == "f" or (array.dtype.kind == "u" and array.dtype.itemsize <= 2):  # in any byte order
         return array
     raise TypeError(

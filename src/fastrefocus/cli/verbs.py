@@ -170,7 +170,9 @@ def _chosen(result: fr.DeconvolutionResult) -> str:
     destroyed = f"{np.mean(result.destroyed):.0%} of the spatial frequencies are lost in the noise"
     if result.blur_radius is not None:
         blurred = result.blur_radius[result.blur_radius >= _SHARP_RADIUS]
-        low, high = np.percentile(blurred, (2, 98)) if blurred.size else (0, 0)
+        if not blurred.size:
+            return "by the map nothing is blurred"
+        low, high = np.percentile(blurred, (2, 98))
         share = blurred.size / result.blur_radius.size
         return f"{share:.0%} blurred, by a radius of {low:.1f} to {high:.1f} pixels; lam {result.lam:.2g}; {destroyed}"
     sigma = result.sigma or 0.0

@@ -14,7 +14,7 @@ from fastrefocus.deconvolution.layered import BlurMap, estimated_map
 from fastrefocus.deconvolution.mapped import Mapped
 from fastrefocus.deconvolution.result import Candidate, DeconvolutionResult
 from fastrefocus.deconvolution.search import Search
-from fastrefocus.deconvolution.selection import Choice, Psf, choose_psf
+from fastrefocus.deconvolution.selection import Choice, Psf, choose_lam, choose_psf
 from fastrefocus.optics.psf import psf_of_sigma
 from fastrefocus.parallel import thread_map
 from fastrefocus.progress import Progress
@@ -30,8 +30,13 @@ _LAYER_PIXELS, _MOST_LAYERS = 20_000, 12
 
 
 def deblur_with_one_psf(search: Search, candidates: Sequence[Psf], lams: Sequence[float] | None) -> DeconvolutionResult:
-    """Deblur with the most plausible of some PSFs; the photo comes back as it is where that is none."""
-    return _with_choice(search, choose_psf(search.channels.luminance(), candidates), lams)
+    """Deblur with the most plausible of some PSFs, or not at all where that is; where they are of one size, with it."""
+    plane = search.channels.luminance()
+    choice = choose_psf(plane, candidates)
+    if choice.psf is None and choice.scores and len({psf.sigma for psf in candidates}) == 1:
+        psf = max(candidates, key=lambda psf: choice.scores[psf])
+        choice = replace(choice, psf=psf, lam=choose_lam(plane, psf_of_sigma(psf.sigma, psf.shape)))
+    return _with_choice(search, choice, lams)
 
 
 def deblur_blindly(

@@ -25,7 +25,7 @@ class Canvas:
     def extend(self, plane: FloatArray) -> FloatArray:
         """Lay an (H, W) plane on the canvas; the rest fades from one border's reflection to the other's."""
         rows = _blend_to_wrap(plane, self.shape[0])
-        return np.ascontiguousarray(_blend_to_wrap(rows.T, self.shape[1]).T)
+        return np.array(_blend_to_wrap(rows.T, self.shape[1]).T, order="C")  # a new array where nothing is added, too
 
     def crop(self, plane: FloatArray) -> FloatArray:
         """Take the image out of a canvas (..., H, W) again."""

@@ -21,7 +21,7 @@ from fastrefocus.deconvolution.search import EDGE_SIGMAS, LAMS, SIGMAS, Search
 from fastrefocus.deconvolution.selection import Psf, default_candidates
 from fastrefocus.deconvolution.solver import LARGEST_WEIGHT, Solver
 from fastrefocus.optics.coc import DepthLike
-from fastrefocus.optics.psf import psf_of_sigma
+from fastrefocus.optics.psf import LARGEST_SIGMA, psf_of_sigma
 from fastrefocus.optics.psf_grid import PsfGrid
 from fastrefocus.parallel import thread_count
 from fastrefocus.progress import Callback
@@ -69,7 +69,8 @@ def deblur(
 
     Without further options the photo's own spectrum decides. Where all of it is blurred alike, it is deconvolved with
     the most plausible disk or Gaussian; else with a map of the blur that is estimated from it, and only the parts that
-    turn out credible are changed. What is sharp stays as it is; a sharp photo comes back unchanged, with sigma 0.
+    turn out credible are changed. What is found sharp stays as it is; a photo that is found sharp all over comes back
+    unchanged, with sigma 0.
 
     Parameters
     ----------
@@ -80,8 +81,9 @@ def deblur(
         with the colours put back by ratio; or that near edges only, I + E (J - I).
         `fastrefocus.deconvolution.channels` has the formulas.
     sigmas : sequence of float, optional
-        One PSF for the whole photo, of these standard deviations along one axis, pixels. None with a reference: 1 to 8,
-        as far as they fit the photo.
+        One PSF for the whole photo, of these standard deviations along one axis, pixels. Of several the most plausible
+        is taken, or the photo as it is; one alone is taken however sharp the photo looks. None with a reference: 1 to
+        8, as far as they fit the photo.
     lams : sequence of float, optional
         Weights of the prior: one, or with a reference several to try. None: chosen by the noise, and not less than
         the errors of a map make sensible; with a reference and without a map 1e-4 to 3e-2.
@@ -110,8 +112,8 @@ def deblur(
         cancels.
     **solver
         `rho`, `relaxation`, `num_iter`, `tol`, `tv` and `boundary` of `fastrefocus.deconvolve`. Without a reference
-        or with a map `tv` is "vector", and the result is kept from falling below 0. With a map the iteration ends at a
-        change of 0.001 or after 60 iterations, since more follow the errors of the map.
+        or with a map `tv` is "vector", and what is deconvolved is kept from falling below 0. With a map the iteration
+        ends at a change of 0.001 or after 60 iterations, since more follow the errors of the map.
 
     Returns
     -------
@@ -134,8 +136,8 @@ def deblur(
 
     Notes
     -----
-    Values within a step and a half of 8 bits of white are taken as clipped: the true ones may be larger.
-    docs/restoration.md tells what was measured.
+    Values within a step and a half of 8 bits of white are taken as clipped: the true ones may be larger. So it
+    is not with ``boundary="reflect"``, which cannot leave pixels out. docs/restoration.md tells what was measured.
 
     References
     ----------
@@ -159,7 +161,9 @@ def deblur(
     radius = _checked_radius(blur_radius, observed, psf_shape)
     distance = _checked_depth(depth, observed)
     _check_combination(sigmas, depth, blur_radius, protect_sharp, edge_sigmas, channels)
-    scales = checks.numbers(EDGE_SIGMAS if edge_sigmas is None else edge_sigmas, "edge_sigmas", above=0)
+    scales = checks.numbers(
+        EDGE_SIGMAS if edge_sigmas is None else edge_sigmas, "edge_sigmas", above=0, below=LARGEST_SIGMA
+    )
     weights = None if lams is None else checks.numbers(lams, "lams", above=0, below=LARGEST_WEIGHT)
     if weights is not None and len(weights) > 1 and truth is None:
         raise ValueError(f"lams must be a single weight where there is no reference to choose by, got {lams!r}")
@@ -250,7 +254,8 @@ def _candidates(
     """Return the PSFs to weigh: those asked for, paper A's grid of disks, or by `default` that of the blind choice."""
     shapes = ("disk", "gaussian") if psf_shape == "auto" or isinstance(psf_shape, PsfGrid) else (psf_shape,)
     if sigmas is not None:
-        psfs = [Psf(shape, sigma) for shape in shapes for sigma in checks.numbers(sigmas, "sigmas", above=0)]
+        wanted = checks.numbers(sigmas, "sigmas", above=0, below=LARGEST_SIGMA)
+        psfs = [Psf(shape, sigma) for shape in shapes for sigma in wanted]
         for psf in psfs:
             as_psf(psf_of_sigma(psf.sigma, psf.shape), image.shape, f"the PSF of sigma {psf.sigma:g}")
         return psfs

@@ -76,7 +76,8 @@ def deconvolve(
     relaxation : float
         ADMM's over-relaxation, between 0 and 2. 1 is the algorithm as paper A has it.
     num_iter : int, optional
-        The most iterations, >= 1. None: 150 for "admm-tv", 12 for "plug-and-play".
+        The most iterations, >= 1. None: 150 for "admm-tv", 12 for "plug-and-play". The other methods have none to
+        count, and only "admm-tv" reads `rho`, `relaxation`, `tol` and `tv`.
     tol : float
         ADMM stops when \|x - x before\| / \|x\|, the relative change of the image, falls below; 0: exactly `num_iter`.
     tv : {"isotropic", "anisotropic", "vector"}
@@ -98,7 +99,7 @@ def deconvolve(
         standard deviation of the noise in it, from several threads at once; returns the plane without the noise.
         None: non-local means.
     reference : array_like, optional
-        The true image; its PSNR is recorded after each iteration.
+        The true image; its PSNR is recorded after each iteration, if there are any.
     threads : int, optional
         Threads over channels and tiles; None: all CPUs. The result does not depend on it.
     callback : callable, optional

@@ -56,10 +56,11 @@ def solve(
 ) -> list[DeconvolutionResult]:
     """Solve some problems side by side, each channel by itself; `progress` is told how many steps they have done."""
     descents = [_Descent(problem, options, run) for problem in problems]
-    last = np.sqrt(options.lam / LAM_PER_VARIANCE)
-    for step, sigma in enumerate(np.geomspace(max(FIRST_SIGMA, last), last, options.num_iter), start=1):
+    last = float(np.sqrt(options.lam / LAM_PER_VARIANCE))
+    first = max(FIRST_SIGMA, last)
+    for step in range(1, options.num_iter + 1):
         for descent in descents:
-            descent.step(float(sigma))
+            descent.step(first * (last / first) ** ((step - 1) / max(options.num_iter - 1, 1)))
         progress(step * len(problems))
     return [descent.result() for descent in descents]
 
@@ -139,15 +140,17 @@ class _Channel:
         self._data.solve(block[np.newaxis], columns)
 
 
-def _denoised(denoiser: Denoiser, plane: FloatArray, sigma: float) -> npt.NDArray[np.floating]:
+def _denoised(denoiser: Denoiser, plane: FloatArray, sigma: float) -> FloatArray:
     result = np.asarray(denoiser(plane.copy(), sigma))
     if result.shape != plane.shape or result.dtype.kind != "f":
         raise ValueError(
             f"denoiser must return floats of shape {plane.shape}, got {result.dtype} of shape {result.shape}"
         )
-    if not np.isfinite(result).all():
-        raise ValueError("denoiser must return finite values, got NaN or infinity")
-    return result
+    with np.errstate(over="ignore"):
+        values: FloatArray = result.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError("denoiser must return values that are finite in float32, got others")
+    return values
 
 
 def _power(values: FloatArray) -> float:

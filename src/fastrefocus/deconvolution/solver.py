@@ -85,10 +85,15 @@ class Solver:
             raise ValueError(f'denoiser goes with method="plug-and-play", got method={self.method!r}')
 
     def _check_value_range(self, value_range: tuple[float, float]) -> None:
-        message = f"value_range must be two numbers (low, high) with low < high, got {value_range!r}"
+        message = (
+            f"value_range must be two numbers (low, high) with low < high, infinite or at most {LARGEST_WEIGHT:g} in "
+            f"size, got {value_range!r}"
+        )
         if not isinstance(value_range, (tuple, list)) or not all(map(_is_real, value_range)):
             raise TypeError(message)
         if len(value_range) != 2 or not value_range[0] < value_range[1]:
+            raise ValueError(message)
+        if not all(abs(bound) == np.inf or abs(bound) <= LARGEST_WEIGHT for bound in value_range):
             raise ValueError(message)
         if self.method not in MASKING_METHODS:
             raise ValueError(f'value_range goes with method="admm-tv" or "plug-and-play", got method={self.method!r}')

@@ -11,7 +11,8 @@ from fastrefocus.arrays import FloatArray
 #: Gaussians are cut at this many standard deviations.
 GAUSSIAN_TRUNCATE = 4.0
 
-_MAX_RADIUS = 2047  # pixels; a larger PSF is a mistake in the units
+MAX_RADIUS = 2047  # pixels; a larger PSF is a mistake in the units
+LARGEST_SIGMA = MAX_RADIUS / GAUSSIAN_TRUNCATE
 
 
 def gaussian_psf(sigma: float, *, radius: int | None = None) -> FloatArray:
@@ -41,10 +42,10 @@ def gaussian_psf(sigma: float, *, radius: int | None = None) -> FloatArray:
            [0.084, 0.619, 0.084],
            [0.011, 0.084, 0.011]], dtype=float32)
     """
-    sigma = checks.number(sigma, "sigma", above=0, below=_MAX_RADIUS / GAUSSIAN_TRUNCATE)
+    sigma = checks.number(sigma, "sigma", above=0, below=LARGEST_SIGMA)
     radius = int(GAUSSIAN_TRUNCATE * sigma + 0.5) if radius is None else checks.integer(radius, "radius", least=0)
-    if radius > _MAX_RADIUS:
-        raise ValueError(f"radius must be <= {_MAX_RADIUS}, got {radius}")
+    if radius > MAX_RADIUS:
+        raise ValueError(f"radius must be <= {MAX_RADIUS}, got {radius}")
     with np.errstate(over="ignore"):  # a sigma next to 0 leaves the centre alone
         profile = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     return _normalised(np.outer(profile, profile))
@@ -137,7 +138,7 @@ def psf_of_sigma(sigma: float, shape: str) -> FloatArray:
 
 def _radius(diameter: float) -> float:
     """Check a diameter and halve it; all up to 1 are the same single pixel, whose area must not underflow."""
-    return max(checks.number(diameter, "diameter", above=0, below=2 * _MAX_RADIUS + 1), 1.0) / 2
+    return max(checks.number(diameter, "diameter", above=0, below=2 * MAX_RADIUS + 1), 1.0) / 2
 
 
 def _pixel_edges(radius: float) -> npt.NDArray[np.float64]:

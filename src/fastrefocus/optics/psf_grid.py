@@ -7,8 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastrefocus import checks
-from fastrefocus.arrays import FloatArray, as_image, as_psf
+from fastrefocus.arrays import FloatArray, as_image, as_psf, as_real
+from fastrefocus.optics.psf import MAX_RADIUS
 from fastrefocus.optics.psf_fit import fit_psf
+
+_LEAST_RADIUS = 0.01  # pixels
+_LEAST_SCALE = 1e-6  # what is scaled to less is a single pixel in float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,13 +25,13 @@ class PsfGrid:
         (rows, columns, h, w), the cells from top left to bottom right; h and w odd. Each should sum to 1. PSFs may be
         off-centre and asymmetric.
     radius : float, optional
-        The radius of the blur that they were measured at, pixels; other radii have the same shape, scaled. None: they
-        hold as they are.
+        The radius of the blur that they were measured at, at least 0.01 pixels; other radii have the same shape,
+        scaled. None: they hold as they are.
 
     Raises
     ------
     TypeError, ValueError
-        If `psfs` is not a grid of PSFs or `radius` is not > 0.
+        If `psfs` is not a grid of PSFs or `radius` is too small.
 
     Examples
     --------
@@ -42,14 +46,14 @@ class PsfGrid:
     radius: float | None = None
 
     def __post_init__(self) -> None:
-        array = np.asarray(self.psfs)
+        array = as_real(self.psfs, "psfs")
         if array.ndim != 4 or 0 in array.shape:
             raise ValueError(f"psfs must have shape (rows, columns, h, w), got {array.shape}")
         cells = [[as_psf(psf, None, f"psfs[{i}, {j}]") for j, psf in enumerate(row)] for i, row in enumerate(array)]
         object.__setattr__(self, "psfs", np.array(cells))
         self.psfs.flags.writeable = False
         if self.radius is not None:
-            object.__setattr__(self, "radius", checks.number(self.radius, "radius", above=0))
+            object.__setattr__(self, "radius", checks.number(self.radius, "radius", least=_LEAST_RADIUS))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -64,7 +68,7 @@ class PsfGrid:
         row, column : int
             The cell.
         radius : float, optional
-            Pixels, > 0. None: as it was measured.
+            Pixels, > 0; the PSF may become 2047 pixels wide to either side. None: as it was measured.
 
         Returns
         -------
@@ -84,7 +88,12 @@ class PsfGrid:
             return psf
         if self.radius is None:
             raise ValueError("this PsfGrid has no radius, so that its PSFs cannot be scaled; give it one")
-        scale = checks.number(radius, "radius", above=0) / self.radius
+        scale = max(checks.number(radius, "radius", above=0) / self.radius, _LEAST_SCALE)
+        if scale * max(psf.shape) > 2 * MAX_RADIUS:
+            raise ValueError(
+                f"radius must be at most {2 * MAX_RADIUS / max(psf.shape) * self.radius:g} for PSFs of {psf.shape} "
+                f"measured at {self.radius:g}, got {radius!r}"
+            )
         rows, columns = (_shares(n, scale) for n in psf.shape)
         scaled: FloatArray = (rows @ psf @ columns.T).astype(np.float32)
         return scaled
