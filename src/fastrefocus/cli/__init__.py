@@ -132,6 +132,8 @@ def _map_files(output: Path, args: argparse.Namespace) -> list[Path]:
     if args.maps is None:
         return []
     folder = Path(args.maps)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--maps must be a folder, and {folder} is a file")
     folder.mkdir(parents=True, exist_ok=True)
     return [folder / f"{output.stem}_{name}.png" for name in ("radius", "destroyed", "residual")]
 
