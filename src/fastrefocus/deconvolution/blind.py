@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from fastrefocus.arrays import BoolArray, FloatArray
-from fastrefocus.deconvolution.acceptance import accepted, given_up, unreliability
+from fastrefocus.deconvolution.acceptance import accepted, unreliability
 from fastrefocus.deconvolution.blur_map import estimate_blur_map
 from fastrefocus.deconvolution.channels import luminance
 from fastrefocus.deconvolution.diagnostics import warn_if_not_white
@@ -65,18 +65,8 @@ def _by_estimated_map(
     prepared = estimated_map(radius)
     blur = mapped.blur(prepared)
     lam = mapped.lam(prepared, blur) if lams is None else lams[0]
-    steps = mapped.solver.steps
-    progress = Progress(mapped.callback, "deblur", 2 * steps)
-    result = mapped.solve(prepared, blur, lam, progress)
+    result = mapped.solve(prepared, blur, lam, Progress(mapped.callback, "deblur", mapped.solver.steps))
     bad = _unreliability(mapped.plane, result, prepared)
-    wrong = given_up(bad, radius)
-    if wrong is not None:
-        radius = np.where(wrong, np.float32(0), radius)
-        prepared = estimated_map(radius)
-        blur = mapped.blur(prepared)
-        result = mapped.solve(prepared, blur, lam, progress.after(steps))
-        bad = _unreliability(mapped.plane, result, prepared)
-    progress(2 * steps)
     result = replace(result, image=accepted(mapped.channels.observed, result.image, radius, bad))
     return replace(mapped.finish(result, prepared, blur), scores=scores)
 
