@@ -5,10 +5,9 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from skimage import data
 
-from fastrefocus.deconvolution.acceptance import accepted, unreliability
+from fastrefocus.deconvolution.acceptance import UNRELIABLE, accepted, unreliability
 
 LAM = 1e-3
-UNRELIABLE = 3  # from here on the docstring calls a result worse than the photo
 
 
 @pytest.fixture(scope="module")

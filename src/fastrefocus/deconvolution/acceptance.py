@@ -15,7 +15,7 @@ from fastrefocus.parallel import bands
 # Fitted on sharp photos blurred by one radius and deconvolved with another: where the result was worse than the photo.
 _USUAL_RESIDUAL = 5.0  # times lam
 _USUAL_OVERSHOOT, _LEAST_OVERSHOOT = 0.15, 0.01  # of the energy of the change
-_UNRELIABLE = 3.0
+UNRELIABLE = 3.0
 _WINDOW = 8.0  # standard deviation of the Gaussian window, pixels
 
 _FADE = 4.0  # pixels over which the photo takes over
@@ -95,7 +95,7 @@ def _bands(height: int, radius: FloatArray) -> Iterator[tuple[slice, slice, slic
 def _share(radius: FloatArray, unreliable: FloatArray) -> FloatArray:
     from scipy.ndimage import gaussian_filter, minimum_filter
 
-    share = 1 / (1 + np.square(unreliable / np.float32(_UNRELIABLE)))
+    share = 1 / (1 + np.square(unreliable / np.float32(UNRELIABLE)))
     share = gaussian_filter(minimum_filter(share, 5), _FADE)
     blurred = (radius > 0).astype(np.float32)
     result: FloatArray = share * np.maximum(2 * gaussian_filter(blurred, _SEAM) - 1, 0)

@@ -6,11 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from fastrefocus.arrays import BoolArray, FloatArray
-from fastrefocus.deconvolution.acceptance import accepted, unreliability
+from fastrefocus.deconvolution.acceptance import accepted
 from fastrefocus.deconvolution.blur_map import estimate_blur_map
-from fastrefocus.deconvolution.channels import luminance
 from fastrefocus.deconvolution.diagnostics import warn_if_not_white
-from fastrefocus.deconvolution.layered import BlurMap, estimated_map
+from fastrefocus.deconvolution.layered import estimated_map
 from fastrefocus.deconvolution.mapped import Mapped
 from fastrefocus.deconvolution.result import Candidate, DeconvolutionResult
 from fastrefocus.deconvolution.search import Search
@@ -66,14 +65,9 @@ def _by_estimated_map(
     blur = mapped.blur(prepared)
     lam = mapped.lam(prepared, blur) if lams is None else lams[0]
     result = mapped.solve(prepared, blur, lam, Progress(mapped.callback, "deblur", mapped.solver.steps))
-    bad = _unreliability(mapped.plane, result, prepared)
-    result = replace(result, image=accepted(mapped.channels.observed, result.image, radius, bad))
+    unreliable = mapped.unreliability(result, prepared)
+    result = replace(result, image=accepted(mapped.channels.observed, result.image, radius, unreliable))
     return replace(mapped.finish(result, prepared, blur), scores=scores)
-
-
-def _unreliability(plane: FloatArray, result: DeconvolutionResult, prepared: BlurMap) -> FloatArray:
-    assert result.reblur_residual is not None
-    return unreliability(plane, luminance(result.image), luminance(result.reblur_residual), prepared.radius, result.lam)
 
 
 def _with_choice(search: Search, choice: Choice, lams: Sequence[float] | None) -> DeconvolutionResult:
