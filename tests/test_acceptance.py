@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from skimage import data
 
-from fastrefocus.deconvolution.acceptance import accepted, given_up, unreliability
+from fastrefocus.deconvolution.acceptance import UNRELIABLE, accepted, unreliability
 
 LAM = 1e-3
 
@@ -43,7 +43,7 @@ def test_a_good_result_is_kept(photo, sharp, radius):
     unreliable = assess(photo, sharp, radius)
     result = accepted(photo, sharp, radius, unreliable)
     inner = (slice(12, -12), slice(12, -12))
-    assert given_up(unreliable, radius) is None
+    assert unreliable.max() < UNRELIABLE
     assert np.abs(result - sharp)[inner].mean() < 0.05 * np.abs(photo - sharp)[inner].mean()
 
 
@@ -56,9 +56,8 @@ def test_an_overshooting_result_is_dropped_where_it_overshoots(photo, sharp, rad
     in_range = accepted(photo, restored, radius, np.zeros_like(photo))
     np.testing.assert_allclose(result[:, :50], photo[:, :50], atol=0.02)
     np.testing.assert_allclose(result[12:-12, 110:], in_range[12:-12, 110:], atol=0.01)
-    given = given_up(unreliable, radius)
-    assert given[:, :55].all()
-    assert not given[:, 110:].any()
+    assert unreliable[:, :55].min() > UNRELIABLE
+    assert unreliable[:, 110:].max() < UNRELIABLE
 
 
 def test_unreliability_is_that_of_the_formula(photo, sharp, radius):
@@ -84,8 +83,8 @@ def test_unreliability_is_that_of_the_formula(photo, sharp, radius):
 
 
 def test_neither_overshoot_nor_residual_alone_is_held_against_a_result(photo, sharp, radius):
-    assert given_up(assess(photo, sharp + ringing(photo.shape), radius), radius) is None
-    assert given_up(assess(photo, photo, radius, residual=50 * LAM), radius) is None
+    assert assess(photo, sharp + ringing(photo.shape), radius).max() < UNRELIABLE
+    assert assess(photo, photo, radius, residual=50 * LAM).max() < UNRELIABLE
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -131,17 +130,6 @@ def test_large_radii_have_no_smaller_range_than_their_disk(photo, radius):
     result = accepted(photo, np.full_like(photo, 9), np.full_like(photo, 33), np.zeros_like(photo))
     low, high = local_range(photo, 80, 90, 33)
     assert result[80, 90] >= high + 0.5 * (high - low) - 1e-5
-
-
-def test_what_is_given_up_is_widened_and_worth_a_second_solution(photo, radius):
-    unreliable = np.zeros_like(photo)
-    unreliable[60, 60] = 9
-    assert given_up(unreliable, radius) is None
-    unreliable[60:70, 60:70] = 9
-    given = given_up(unreliable, radius)
-    assert given[51, 51]
-    assert not given[50, 60]
-    assert given_up(unreliable, np.zeros_like(radius)) is None
 
 
 def test_a_constant_photo_stays_as_it_is(radius):

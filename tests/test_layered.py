@@ -1,6 +1,7 @@
 """Deblurring with a map of the blur, or of depth."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from fastrefocus import (
 )
 from fastrefocus.deconvolution.layered import MOST_EXACT_RADII, given_map, layered_blur
 from fastrefocus.deconvolution.result import Candidate, psnr_db
+from fastrefocus.errors import ResidualWarning
 from fastrefocus.light import decode, encode
 
 COFFEE = skimage.data.coffee()[60:260, 180:440].astype(np.float32) / 255
@@ -205,6 +207,26 @@ def test_the_best_of_several_lams_by_the_reference():
     assert result.lam == 1e-4
     assert psnr_db(result.image, GREY) == max(result.scores.values()) == result.scores[0.0, 1e-4, None, None]
     np.testing.assert_array_equal(result.image, with_map(lams=[1e-4]).image)
+
+
+@pytest.mark.parametrize("psf_shape", ["auto", "disk"])
+@pytest.mark.parametrize("radius", [6, 4 + 4 * RAMP], ids=["exact where the shape is named", "measured"])
+def test_a_wrong_map_is_warned_of_and_does_little_harm(radius, psf_shape):
+    photo = encode(convolve(decode(COFFEE), disk_psf(6)[..., None], mode="nearest")) + noise(COFFEE.shape)
+    with pytest.warns(ResidualWarning) as warned:
+        result = deblur(photo, blur_radius=np.broadcast_to(np.float32(radius), (H, W)), psf_shape=psf_shape)
+    assert "the map of the blur does not fit" in str(warned[0].message)
+    assert psnr_db(result.image, COFFEE) > psnr_db(photo, COFFEE) - 0.3
+
+
+@pytest.mark.parametrize("options", [{}, {"psf_shape": "disk"}])
+@pytest.mark.parametrize("radius", [3, 2.5 + RAMP], ids=["exact", "measured"])
+def test_a_right_map_is_not_doubted(radius, options):
+    photo = encode(convolve(decode(COFFEE), disk_psf(6)[..., None], mode="nearest")) + noise(COFFEE.shape)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "the map of the blur does not fit")
+        result = deblur(photo, blur_radius=np.broadcast_to(np.float32(radius), (H, W)), **options)
+    assert psnr_db(result.image, COFFEE) > psnr_db(photo, COFFEE) + 1
 
 
 def test_what_is_destroyed_grows_with_the_radius():

@@ -9,17 +9,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fastrefocus.arrays import BoolArray, FloatArray, join_channels, split_channels
+from fastrefocus.arrays import FloatArray, join_channels, split_channels
 from fastrefocus.parallel import bands
 
 # Fitted on sharp photos blurred by one radius and deconvolved with another: where the result was worse than the photo.
 _USUAL_RESIDUAL = 5.0  # times lam
 _USUAL_OVERSHOOT, _LEAST_OVERSHOOT = 0.15, 0.01  # of the energy of the change
-_UNRELIABLE = 5.0
+UNRELIABLE = 3.0
 _WINDOW = 8.0  # standard deviation of the Gaussian window, pixels
 
-_REACH = 9  # pixels by which what is given up is widened
-_WORTHWHILE = 0.002  # share of the pixels that makes a second solution worth its time
 _FADE = 4.0  # pixels over which the photo takes over
 _CLEARANCE = 0.5  # of the local range, by which a restored value may leave it
 _BAND_ROWS = 512
@@ -30,7 +28,7 @@ _SEAM = 1.5  # half of the pixels over which the restored photo begins, where th
 def unreliability(
     photo: FloatArray, restored: FloatArray, residual: FloatArray, radius: FloatArray, lam: float
 ) -> FloatArray:
-    """Return how little a restored luminance is to be relied on: 1 is usual, from 5 on it is worse than the photo.
+    """Return how little a restored luminance is to be relied on: 1 is usual, from 3 on it is worse than the photo.
 
     Large photos are looked at in bands of rows, which change nothing.
 
@@ -58,17 +56,6 @@ def _unreliability(
     misfit = np.sqrt(_local_mean_square(residual)) / (_USUAL_RESIDUAL * lam)
     result: FloatArray = (misfit**1.5 * (share + _LEAST_OVERSHOOT) / _USUAL_OVERSHOOT).astype(np.float32)
     return result
-
-
-def given_up(unreliable: FloatArray, radius: FloatArray) -> BoolArray | None:
-    """Return where the radius has to become 0 for a second solution, (H, W); None where one is not worthwhile."""
-    from scipy.ndimage import maximum_filter
-
-    bad = (unreliable > _UNRELIABLE) & (radius > 0)
-    if bad.mean() < _WORTHWHILE:
-        return None
-    widened: BoolArray = maximum_filter(bad, 2 * _REACH + 1)
-    return widened
 
 
 def accepted(photo: FloatArray, restored: FloatArray, radius: FloatArray, unreliable: FloatArray) -> FloatArray:
@@ -108,7 +95,7 @@ def _bands(height: int, radius: FloatArray) -> Iterator[tuple[slice, slice, slic
 def _share(radius: FloatArray, unreliable: FloatArray) -> FloatArray:
     from scipy.ndimage import gaussian_filter, minimum_filter
 
-    share = 1 / (1 + np.square(unreliable / np.float32(_UNRELIABLE)))
+    share = 1 / (1 + np.square(unreliable / np.float32(UNRELIABLE)))
     share = gaussian_filter(minimum_filter(share, 5), _FADE)
     blurred = (radius > 0).astype(np.float32)
     result: FloatArray = share * np.maximum(2 * gaussian_filter(blurred, _SEAM) - 1, 0)

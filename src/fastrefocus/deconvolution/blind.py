@@ -6,11 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from fastrefocus.arrays import BoolArray, FloatArray
-from fastrefocus.deconvolution.acceptance import accepted, given_up, unreliability
+from fastrefocus.deconvolution.acceptance import accepted
 from fastrefocus.deconvolution.blur_map import estimate_blur_map
-from fastrefocus.deconvolution.channels import luminance
 from fastrefocus.deconvolution.diagnostics import warn_if_not_white
-from fastrefocus.deconvolution.layered import BlurMap, estimated_map
+from fastrefocus.deconvolution.layered import estimated_map
 from fastrefocus.deconvolution.mapped import Mapped
 from fastrefocus.deconvolution.result import Candidate, DeconvolutionResult
 from fastrefocus.deconvolution.search import Search
@@ -70,25 +69,10 @@ def _by_estimated_map(
     prepared = estimated_map(radius)
     blur = mapped.blur(prepared)
     lam = mapped.lam(prepared, blur) if lams is None else lams[0]
-    steps = mapped.solver.steps
-    progress = Progress(mapped.callback, "deblur", 2 * steps)
-    result = mapped.solve(prepared, blur, lam, progress)
-    bad = _unreliability(mapped.plane, result, prepared)
-    wrong = given_up(bad, radius)
-    if wrong is not None:
-        radius = np.where(wrong, np.float32(0), radius)
-        prepared = estimated_map(radius)
-        blur = mapped.blur(prepared)
-        result = mapped.solve(prepared, blur, lam, progress.after(steps))
-        bad = _unreliability(mapped.plane, result, prepared)
-    progress(2 * steps)
-    result = replace(result, image=accepted(mapped.channels.observed, result.image, radius, bad))
+    result = mapped.solve(prepared, blur, lam, Progress(mapped.callback, "deblur", mapped.solver.steps))
+    unreliable = mapped.unreliability(result, prepared)
+    result = replace(result, image=accepted(mapped.channels.observed, result.image, radius, unreliable))
     return replace(mapped.finish(result, prepared, blur), scores=scores)
-
-
-def _unreliability(plane: FloatArray, result: DeconvolutionResult, prepared: BlurMap) -> FloatArray:
-    assert result.reblur_residual is not None
-    return unreliability(plane, luminance(result.image), luminance(result.reblur_residual), prepared.radius, result.lam)
 
 
 def _with_choice(search: Search, choice: Choice, lams: Sequence[float] | None) -> DeconvolutionResult:
