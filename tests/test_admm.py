@@ -116,7 +116,9 @@ def textbook(
 ):  # fmt: skip
     """Return the image and the histories as the library has them."""
     canvas = make_canvas(SHAPE, FixedLayers(psfs, weights).psf_shape, boundary)
-    prior = reference.tv_prior(lam, PENALTY_RATIO * lam, canvas.shape, isotropic=tv != "anisotropic", seam=canvas.seam)
+    prior = reference.tv_prior(
+        lam, PENALTY_RATIO * lam, canvas.shape, isotropic=tv != "anisotropic", image_shape=SHAPE, reach=canvas.reach
+    )
     planes = split_channels(image)
     results = [
         reference.deconvolve(
@@ -171,7 +173,7 @@ def test_nothing_near_the_result_is_better(case):
     _, (group,) = textbook(image, 300, **options)  # for what the library estimates outside, and does not return
     psfs, weights = options.get("psfs", PSFS[:1]), options.get("weights", ONE).astype(float)
     canvas = make_canvas(SHAPE, FixedLayers(psfs, weights).psf_shape, "masked")
-    prior = reference.tv_prior(options["lam"], 1.0, canvas.shape, seam=canvas.seam)
+    prior = reference.tv_prior(options["lam"], 1.0, canvas.shape, image_shape=SHAPE, reach=canvas.reach)
     doubts = {name: options[name] for name in ("trust", "saturation") if name in options}
     known = reference.lay_out(image[np.newaxis].astype(float), psfs, weights, canvas.shape, **doubts)
     x = group.x.copy()

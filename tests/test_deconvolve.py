@@ -158,15 +158,21 @@ def test_periodic_canvas_is_the_image_and_reflect_surrounds_it(shape):
 
 @pytest.mark.parametrize("psf_shape", [(1, 1), (3, 9), (5, 7)])
 @pytest.mark.parametrize("shape", [(24, 31), (9, 9), (5, 70)])
-def test_masked_canvas_holds_what_the_psf_brings_in_and_seams_it_in_the_middle(shape, psf_shape):
+def test_masked_canvas_counts_what_the_psf_reaches_on_either_side(shape, psf_shape):
     canvas = make_canvas(shape, psf_shape, "masked")
-    for size, length, n, seam in zip(canvas.shape, shape, psf_shape, canvas.seam, strict=True):
+    for axis, (size, length, n) in enumerate(zip(canvas.shape, shape, psf_shape, strict=True)):
         assert size >= length + n - 1
         assert size % 4 == 0
-        after, before = seam + 1 - length, size - 1 - seam  # pixels beyond the end, and before the beginning
-        assert min(after, before) >= n // 2
-        assert abs(after - before) <= 1
-    assert make_canvas(shape, psf_shape, "periodic").seam is make_canvas(shape, psf_shape, "reflect").seam is None
+        differences, pixels = canvas.counted(axis)
+        side = np.zeros(size, int)  # 1 in the image and after it, 2 before it, 0 what no PSF reaches
+        side[: length + n // 2] = 1
+        side[size - n // 2 :] = 2
+        np.testing.assert_array_equal(pixels, side > 0)
+        for i in range(size - 1):
+            assert differences[i] == (side[i] == side[i + 1] > 0)
+        assert differences[-1] == (n > 1)
+    for boundary in ("periodic", "reflect"):
+        assert all(make_canvas(shape, psf_shape, boundary).counted(axis).all() for axis in (0, 1))
 
 
 def test_the_seam_is_continuous():

@@ -22,23 +22,41 @@ def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
+def ones(shape):
+    """Return what counts everything along both axes of a shape."""
+    return tuple(np.ones((2, n), np.float32) for n in shape)
+
+
+def seamed(shape):
+    """Return what leaves out a row and a column in the middle and their differences, and a seam after the last ones."""
+    counted = ones(shape)
+    for weight, n in zip(counted, shape, strict=True):
+        weight[:, n // 2] = 0
+        weight[0, [n // 2 - 1, n - 1]] = 0
+    return counted
+
+
+def weights(rows, columns):
+    """Return the weight of each difference, (2, H, W): down and along."""
+    return np.stack([rows[0][:, np.newaxis] * columns[1], rows[1][:, np.newaxis] * columns[0]])
+
+
 def clip_factor(v, counted, t):
     """Return s, what scales v (channels, 2, H, W) to u where TV is isotropic."""
-    my, mx = (np.ones(n, np.float32) for n in v.shape[2:]) if counted is None else counted
-    length = reference.pixel_lengths(np.stack(np.broadcast_arrays(my[:, np.newaxis], mx)) * v)
+    length = reference.pixel_lengths(weights(*(ones(v.shape[2:]) if counted is None else counted)) * v)
     return (t / np.maximum(length, t)).astype(np.float32)
 
 
 def variation_update(x, v, *, previous=None, counted=None, t=0.3, rho=1.0, alpha=1.0, isotropic=True):
     """Return the new v, rho D'(z - u) and the sums, for copies of x (channels, H, W) in a stack and of v."""
     scale = clip_factor(v, counted, t)
-    my, mx = (np.ones(n, np.float32) for n in x.shape[1:]) if counted is None else counted
+    rows, columns = ones(x.shape[1:]) if counted is None else counted
     stack = np.stack([x, np.full_like(x, np.nan)], axis=1)
     out = np.full_like(stack, 7)
     new_v = v.copy()
     previous = np.zeros_like(x) if previous is None else previous
     numbers = (np.float32(number) for number in (t, rho, alpha))
-    sums = proximal.variation_update(stack, previous, new_v, scale, out, my, mx, *numbers, isotropic)
+    sums = proximal.variation_update(stack, previous, new_v, scale, out, rows, columns, *numbers, isotropic)
     assert sums.dtype == np.float64
     if isotropic:
         np.testing.assert_allclose(scale, clip_factor(new_v, counted, t), rtol=2e-6)
@@ -53,10 +71,8 @@ def variation_update(x, v, *, previous=None, counted=None, t=0.3, rho=1.0, alpha
 @pytest.mark.parametrize("shape", SHAPES)
 def test_variation_update_equals_the_textbook(shape, channels, seam, alpha, isotropic):
     x, v, t, rho = normal(channels, *shape), normal(channels, 2, *shape, seed=1), 0.3, 0.7
-    my, mx = (np.ones(n, np.float32) for n in shape)
-    if seam:
-        my[shape[0] // 2] = mx[shape[1] // 2] = 0
-    counted = np.stack(np.broadcast_arrays(my[:, np.newaxis], mx))
+    parts = seamed(shape) if seam else ones(shape)
+    counted = weights(*parts)
 
     def shrink(v):  # what is not counted costs nothing, and is not shrunk
         return counted * reference.shrink(counted * v, t, isotropic) + (1 - counted) * v
@@ -68,7 +84,7 @@ def test_variation_update_equals_the_textbook(shape, channels, seam, alpha, isot
     new_z = shrink(relaxed + u)
     new_u = u + relaxed - new_z
 
-    new_v, divergence, sums = variation_update(x, v, counted=(my, mx), t=t, rho=rho, alpha=alpha, isotropic=isotropic)
+    new_v, divergence, sums = variation_update(x, v, counted=parts, t=t, rho=rho, alpha=alpha, isotropic=isotropic)
     np.testing.assert_allclose(new_v, new_z + new_u, atol=2e-6)
     np.testing.assert_allclose(divergence, rho * reference.adjoint_differences(new_z - new_u), atol=4e-6)
     variation = reference.total_variation(counted * gradient, isotropic)
@@ -81,20 +97,19 @@ def test_variation_update_equals_the_textbook(shape, channels, seam, alpha, isot
 @pytest.mark.parametrize("shape", SHAPES)
 def test_halving_the_dual_keeps_the_split(shape, channels, isotropic):
     v, t = normal(channels, 2, *shape, seed=1), 0.3
-    my, mx = (np.ones(n, np.float32) for n in shape)
-    my[shape[0] // 2] = mx[shape[1] // 2] = 0
-    counted = np.stack(np.broadcast_arrays(my[:, np.newaxis], mx))
+    parts = seamed(shape)
+    counted = weights(*parts)
 
     def clip(v, t):
         return counted * (counted * v - reference.shrink(counted * v, t, isotropic))
 
-    new_v, scale = v.copy(), clip_factor(v, (my, mx), t)
-    proximal.halve_dual(new_v, scale, my, mx, np.float32(t), isotropic)
+    new_v, scale = v.copy(), clip_factor(v, parts, t)
+    proximal.halve_dual(new_v, scale, *parts, np.float32(t), isotropic)
     u = clip(v.astype(float), t)
     np.testing.assert_allclose(new_v - clip(new_v, t / 2), v - u, atol=2e-6)
     np.testing.assert_allclose(clip(new_v, t / 2), u / 2, atol=2e-6)
     if isotropic:
-        np.testing.assert_allclose(scale, clip_factor(new_v, (my, mx), t / 2), rtol=2e-6)
+        np.testing.assert_allclose(scale, clip_factor(new_v, parts, t / 2), rtol=2e-6)
 
 
 @pytest.mark.parametrize("image_shape", [(H, W), (5, 8), (1, 1)])

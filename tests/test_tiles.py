@@ -44,7 +44,7 @@ def test_tiles_cover_every_pixel_once_with_a_margin(shape, psf_shape, side, cell
     for window, core in tiles(shape, psf_shape, side=side, cells=cells):
         covered[core] += 1
         for around, kept, length, n, count in zip(window, core, shape, psf_shape, cells, strict=True):
-            margin = 16 + 3 * (n // 2)
+            margin = 32 + 3 * (n // 2)
             assert 0 <= kept.start < kept.stop <= length
             assert (around.start, around.stop) == (max(kept.start - margin, 0), min(kept.stop + margin, length))
             assert around.stop - around.start <= max(side, 3 * margin)
@@ -115,19 +115,17 @@ def test_histories_are_the_sum_and_those_of_the_slowest_tile():
 # Deconvolution in tiles
 
 
-def test_tiled_equals_untiled_but_for_the_border(monkeypatch):
+def test_tiled_equals_untiled(monkeypatch):
     camera = skimage.data.camera() / 255
     blurred = fftconvolve(camera, PSF, mode="same")[100:240, 150:340]
     image = blurred + np.random.default_rng(0).normal(scale=0.005, size=blurred.shape)
-    options = {"num_iter": 300}
+    options = {"num_iter": 2000}
     whole = run(image, **options)
-    monkeypatch.setattr(solver, "WINDOW_SIDE", 100)
+    monkeypatch.setattr(solver, "WINDOW_SIDE", 120)
     difference = np.abs(run(image, **options).image - whole.image)
-    inside = np.s_[5:-5, 5:-5]
-    assert np.sqrt(np.mean(difference[inside] ** 2)) < 3e-4
-    assert difference[inside].max() < 0.02  # where the prior is nearly indifferent; the noise's own size or less
-    # At the border the photo says little about either, and windows are not seamed where the photo is.
-    assert np.sqrt(np.mean(difference**2)) < 3e-3
+    assert difference.max() > 0
+    assert difference.max() < 1e-3
+    assert np.sqrt(np.mean(difference**2)) < 1e-4
 
 
 @pytest.mark.parametrize(

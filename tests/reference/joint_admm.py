@@ -51,12 +51,17 @@ def lay_out(b, psfs, weights, shape, *, trust=None, saturation=np.inf):
     )
 
 
-def tv_prior(lam, rho, shape, *, isotropic=True, seam=None):
-    """TV without the differences from row seam[0] to the next, and from column seam[1] to the next."""
+def tv_prior(lam, rho, shape, *, isotropic=True, image_shape=None, reach=None):
+    """TV of the image and as much around it as the PSFs reach, in the corners of the canvas; of all without a reach."""
     counted = np.ones((2, *shape))
-    if seam is not None:
-        counted[0, seam[0]] = 0
-        counted[1, :, seam[1]] = 0
+    if reach is not None:
+        sides = [np.zeros(n) for n in shape]  # 1 in the image and after its end, 2 before its beginning
+        for side, length, n in zip(sides, image_shape, reach, strict=True):
+            side[: length + n] = 1
+            side[len(side) - n :] = 2
+        near = np.outer(sides[0] > 0, sides[1] > 0)
+        counted[0] = near & (sides[0] == np.append(sides[0][1:], sides[0][0] + 1))[:, np.newaxis]
+        counted[1] = near & (sides[1] == np.append(sides[1][1:], sides[1][0] + 1))
     return Prior(lam, rho, isotropic, counted)
 
 

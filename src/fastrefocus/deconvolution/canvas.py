@@ -19,8 +19,22 @@ class Canvas:
 
     image_shape: tuple[int, int]
     shape: tuple[int, int]
-    seam: tuple[int, int] | None = None
-    """The row and the column after which what lies beyond one border ends and what lies before the other begins."""
+    reach: tuple[int, int] | None = None
+    """How many rows and columns around the image count besides it; None: the whole canvas counts."""
+
+    def counted(self, axis: int) -> FloatArray:
+        """Return what total variation counts along an axis, 1 or 0, as (2, size).
+
+        The differences from each row or column to the next, and the rows or columns themselves. What lies beyond the
+        image's end is not the neighbour of what lies before its beginning, though they may touch.
+        """
+        size = self.shape[axis]
+        counted = np.ones((2, size), np.float32)
+        if self.reach is not None:
+            end, begin = self.image_shape[axis] + self.reach[axis], size - self.reach[axis]
+            counted[1, end:begin] = 0
+            counted[0, end - 1 : begin] = 0
+        return counted
 
     def extend(self, plane: FloatArray) -> FloatArray:
         """Lay an (H, W) plane on the canvas; the rest fades from one border's reflection to the other's."""
@@ -44,14 +58,13 @@ def make_canvas(image_shape: tuple[int, int], psf_shape: tuple[int, int], bounda
     """Return the canvas for an image, a PSF and a boundary, one of `BOUNDARIES`.
 
     "masked" leaves room for what the PSF brings in from outside the image: half its width at either border, which
-    meet in a seam that total variation leaves out.
+    meet or have pixels between them that nothing is known of, and that do not count.
     """
     if boundary == "periodic":
         return Canvas(image_shape, image_shape)
     if boundary == "masked":
         sizes = [fast_size(n + k - 1) for n, k in zip(image_shape, psf_shape, strict=True)]
-        seam = [(n + size) // 2 - 1 for n, size in zip(image_shape, sizes, strict=True)]
-        return Canvas(image_shape, (sizes[0], sizes[1]), (seam[0], seam[1]))
+        return Canvas(image_shape, (sizes[0], sizes[1]), (psf_shape[0] // 2, psf_shape[1] // 2))
     sizes = [fast_size(n + _SEAM_PSF_WIDTHS * k) for n, k in zip(image_shape, psf_shape, strict=True)]
     return Canvas(image_shape, (sizes[0], sizes[1]))
 

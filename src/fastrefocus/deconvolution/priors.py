@@ -42,9 +42,7 @@ class TotalVariation:
         self._v = np.zeros((channels, 2, *canvas.shape), np.float32)
         self._scale = np.ones(canvas.shape, np.float32)
         self._previous = np.zeros((channels, *canvas.image_shape), np.float32)
-        self._my, self._mx = (np.ones(n, np.float32) for n in canvas.shape)
-        if canvas.seam is not None:
-            self._my[canvas.seam[0]] = self._mx[canvas.seam[1]] = 0
+        self._rows, self._columns = canvas.counted(0), canvas.counted(1)
 
     def _set_penalty(self, rho: float) -> None:
         self._rho = np.float32(max(rho, _SMALLEST_RHO))
@@ -54,7 +52,7 @@ class TotalVariation:
         """Double rho before the next update of the split, which keeps its value."""
         from fastrefocus.native import proximal
 
-        proximal.halve_dual(self._v, self._scale, self._my, self._mx, self._threshold, self._isotropic)
+        proximal.halve_dual(self._v, self._scale, self._rows, self._columns, self._threshold, self._isotropic)
         self._set_penalty(2 * float(self._rho))
 
     def quadratic(self) -> FloatArray:
@@ -66,7 +64,7 @@ class TotalVariation:
         from fastrefocus.native import proximal
 
         variation, violation, gradient, change, energy = proximal.variation_update(
-            images, self._previous, self._v, self._scale, right_side, self._my, self._mx,
+            images, self._previous, self._v, self._scale, right_side, self._rows, self._columns,
             self._threshold, self._rho, self._relaxation, self._isotropic,
         )  # fmt: skip
         return Sums(self._lam * variation, violation, gradient, change, energy)

@@ -15,7 +15,7 @@ from fastrefocus.deconvolution.result import DeconvolutionResult
 WINDOW_SIDE = 1024
 
 #: How far around a core its window goes, in half widths of the PSF and in pixels.
-_MARGIN_PSF_RADII, _MARGIN = 3, 16
+_MARGIN_PSF_RADII, _MARGIN = 3, 32
 
 #: Over so many pixels on either side of a core's border one tile fades into the next.
 _FADE = 12

@@ -7,7 +7,8 @@ x          the image, one (H, W) plane for each channel
 D          forward differences with periodic borders, down the rows (y) and along the columns (x)
 z, u       split variable of D x, and scaled dual variable
 v          D x + u, the only state kept: z = shrink(v, t), u = v - z = clip(v, t)
-m          weight of each difference in TV, 1 or 0: my of those from a row down, mx of those from a column to the right
+m          weight of each difference in TV, 1 or 0: `rows[0, i] columns[1, j]` of that down from pixel (i, j),
+           `rows[1, i] columns[0, j]` of that along
 s          what isotropic TV scales v by to make u at each pixel, min(1, t / |m v|)
 t          threshold lam / rho
 alpha      over-relaxation
@@ -39,7 +40,7 @@ def _isotropic_scale(power: FloatArray, t: np.float32, scale: FloatArray) -> Non
 
 @part
 def _relax_row(
-    x: FloatArray, below: FloatArray, vy: FloatArray, vx: FloatArray, my: np.float32, mx: FloatArray,
+    x: FloatArray, below: FloatArray, vy: FloatArray, vx: FloatArray, row: FloatArray, columns: FloatArray,
     scale: FloatArray, power: FloatArray, squared: FloatArray, t: np.float32, alpha: np.float32, isotropic: bool,
 ) -> tuple[np.float32, np.float32]:  # fmt: skip
     """Move v by alpha (D x - z), add |m v|^2 to `power` and |m D x|^2 to `squared`.
@@ -48,22 +49,23 @@ def _relax_row(
     """
     variation, difference = np.float32(0), np.float32(0)
     for j in range(vy.size):
+        my, mx = row[0] * columns[1, j], row[1] * columns[0, j]
         dy, dx = below[j] - x[j], x[j + 1] - x[j]
         py, px = vy[j], vx[j]
         if isotropic:
-            uy, ux = py * scale[j] * my, px * scale[j] * mx[j]
+            uy, ux = py * scale[j] * my, px * scale[j] * mx
         else:
-            uy, ux = min(max(py, -t), t) * my, min(max(px, -t), t) * mx[j]
+            uy, ux = min(max(py, -t), t) * my, min(max(px, -t), t) * mx
         ry, rx = dy - py + uy, dx - px + ux
         py += alpha * ry
         px += alpha * rx
         vy[j], vx[j] = py, px
         py *= my
-        px *= mx[j]
+        px *= mx
         power[j] += py * py + px * px
         difference += ry * ry + rx * rx
         dy *= my
-        dx *= mx[j]
+        dx *= mx
         squared[j] += dy * dy + dx * dx
         variation += abs(dy) + abs(dx)
     return variation, difference
@@ -71,7 +73,7 @@ def _relax_row(
 
 @part
 def _split_row(
-    vy: FloatArray, vx: FloatArray, my: np.float32, mx: FloatArray, wy: FloatArray, wx: FloatArray,
+    vy: FloatArray, vx: FloatArray, row: FloatArray, columns: FloatArray, wy: FloatArray, wx: FloatArray,
     scale: FloatArray, t: np.float32, isotropic: bool,
 ) -> None:  # fmt: skip
     """Write w = z - u = v - 2 clip(v, t); wx gets one value more in front, to wrap."""
@@ -82,7 +84,8 @@ def _split_row(
             uy, ux = py * scale[j], px * scale[j]
         else:
             uy, ux = min(max(py, -t), t), min(max(px, -t), t)
-        wy[j], wx[j + 1] = py - (my + my) * uy, px - (mx[j] + mx[j]) * ux
+        my, mx = row[0] * columns[1, j], row[1] * columns[0, j]
+        wy[j], wx[j + 1] = py - (my + my) * uy, px - (mx + mx) * ux
     wx[0] = wx[width]
 
 
@@ -117,8 +120,8 @@ def _replace_row(x: FloatArray, previous: FloatArray) -> tuple[np.float32, np.fl
 
 @kernel
 def variation_update(
-    x: FloatArray, previous: FloatArray, v: FloatArray, scale: FloatArray, out: FloatArray, my: FloatArray,
-    mx: FloatArray, t: np.float32, rho: np.float32, alpha: np.float32, isotropic: bool,
+    x: FloatArray, previous: FloatArray, v: FloatArray, scale: FloatArray, out: FloatArray, rows: FloatArray,
+    columns: FloatArray, t: np.float32, rho: np.float32, alpha: np.float32, isotropic: bool,
 ) -> npt.NDArray[np.float64]:  # fmt: skip
     """Update z and u (as v) for a new x, and write rho D'(z - u) for the next x-update, in one pass.
 
@@ -136,8 +139,8 @@ def variation_update(
         float32 (H, W): s, changed in place; 1 where v is 0. Of no account where TV is anisotropic.
     out : ndarray
         float32 (channels, planes, H, W), of which plane 0 is overwritten.
-    my, mx : ndarray
-        float32 (H,) and (W,), 1 or 0.
+    rows, columns : ndarray
+        float32 (2, H) and (2, W), 1 or 0, which make m: of the differences to the next row or column, of the pixels.
     t, rho, alpha : float32
         Threshold, penalty and over-relaxation.
     isotropic : bool
@@ -150,7 +153,7 @@ def variation_update(
         image's part the sums of (x - previous)^2 and x^2.
     """
     channels, _, height, width = v.shape
-    row = np.empty(width + 1, np.float32)
+    line = np.empty(width + 1, np.float32)
     wx = np.empty(width + 1, np.float32)
     wy = np.empty(width, np.float32)
     above = np.zeros((channels, width), np.float32)
@@ -161,10 +164,10 @@ def variation_update(
         power[:] = 0
         squared[:] = 0
         for c in range(channels):
-            row[:width] = x[c, 0, i]
-            row[width] = x[c, 0, i, 0]
+            line[:width] = x[c, 0, i]
+            line[width] = x[c, 0, i, 0]
             variation, difference = _relax_row(
-                row, x[c, 0, (i + 1) % height], v[c, 0, i], v[c, 1, i], my[i], mx, scale[i], power, squared,
+                line, x[c, 0, (i + 1) % height], v[c, 0, i], v[c, 1, i], rows[:, i], columns, scale[i], power, squared,
                 t, alpha, isotropic,
             )  # fmt: skip
             sums[0] += 0.0 if isotropic else float(variation)
@@ -178,7 +181,7 @@ def variation_update(
         sums[2] += float(gradient)
         _isotropic_scale(power, t, scale[i])
         for c in range(channels):
-            _split_row(v[c, 0, i], v[c, 1, i], my[i], mx, wy, wx, scale[i], t, isotropic)
+            _split_row(v[c, 0, i], v[c, 1, i], rows[:, i], columns, wy, wx, scale[i], t, isotropic)
             _divergence_row(above[c], wy, wx, rho, out[c, 0, i])
             above[c] = wy
     for c in range(channels):
@@ -189,7 +192,7 @@ def variation_update(
 
 @kernel
 def halve_dual(
-    v: FloatArray, scale: FloatArray, my: FloatArray, mx: FloatArray, t: np.float32, isotropic: bool
+    v: FloatArray, scale: FloatArray, rows: FloatArray, columns: FloatArray, t: np.float32, isotropic: bool
 ) -> None:
     """Halve u and keep z, as goes with twice the penalty: v <- v - u / 2.
 
@@ -199,8 +202,8 @@ def halve_dual(
         float32 (channels, 2, H, W): down, along; changed in place.
     scale : ndarray
         float32 (H, W): s, changed in place.
-    my, mx : ndarray
-        float32 (H,) and (W,), 1 or 0.
+    rows, columns : ndarray
+        float32 (2, H) and (2, W), 1 or 0, which make m: of the differences to the next row or column, of the pixels.
     t : float32
         Threshold of the penalty until now.
     isotropic : bool
@@ -216,8 +219,8 @@ def halve_dual(
                     uy, ux = vy[j] * scale[i, j], vx[j] * scale[i, j]
                 else:
                     uy, ux = min(max(vy[j], -t), t), min(max(vx[j], -t), t)
-                vy[j] -= half * my[i] * uy
-                vx[j] -= half * mx[j] * ux
+                vy[j] -= half * rows[0, i] * columns[1, j] * uy
+                vx[j] -= half * rows[1, i] * columns[0, j] * ux
         for j in range(width):  # half of u = s v, of a v that is shorter by as much
             scale[i, j] = half * scale[i, j] / (np.float32(1) - half * scale[i, j])
 
