@@ -694,7 +694,7 @@ def test_masked_radii_are_unknown_and_masked_images_are_refused():
     image = random_image(np.random.default_rng(0), (20, 31), False)
     radius = np.ma.masked_equal(np.where(np.eye(20, 31) > 0, -999.0, 3.0), -999.0)
     np.testing.assert_array_equal(render_defocus(image, radius), render_defocus(image, radius.filled(np.nan)))
-    with pytest.raises(ValueError, match=r"image must not have masked pixels"):
+    with pytest.raises(ValueError, match=r"image must not have masked elements"):
         render_defocus(np.ma.masked_less(image, 0.5), radius)
 
 

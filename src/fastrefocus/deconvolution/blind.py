@@ -104,17 +104,18 @@ def deblur_by_depth(
 ) -> DeconvolutionResult:  # fmt: skip
     """Deblur by layers of depth, (H, W) with NaN where it is not known, each with its most plausible PSF.
 
-    Between the middles of the layers the radius is interpolated.
+    Between the middles of the layers the radius is interpolated, also where a layer says nothing.
     """
     known = np.isfinite(depth)
     centres, radii = [], []
     for layer in _layers(depth, known):
-        psf = choose_psf(mapped.plane, candidates, mask=layer).psf
-        centres.append(float(np.median(depth[layer])))
-        radii.append(0.0 if psf is None else 2 * psf.sigma)
-    radius = np.interp(depth, centres, radii).astype(np.float32)
-    if not radius[known].any():
+        choice = choose_psf(mapped.plane, candidates, mask=layer)
+        if choice.scores:
+            centres.append(float(np.median(depth[layer])))
+            radii.append(0.0 if choice.psf is None else 2 * choice.psf.sigma)
+    if not any(radii):
         return _unchanged(mapped, {})
+    radius = np.interp(depth, centres, radii).astype(np.float32)
     radius[~known] = np.nan
     return mapped.run(radius, lams, truth)
 

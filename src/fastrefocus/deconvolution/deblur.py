@@ -132,7 +132,8 @@ def deblur(
     -----
     ResidualWarning
         If the restored photo, blurred again, differs from the photo by more than its noise, and not at random: the
-        blur found is not the true one, or not all of it.
+        blur found is not the true one, or not all of it. Or if a map does not fit the photo: then the photo is kept
+        where that shows.
 
     Notes
     -----
