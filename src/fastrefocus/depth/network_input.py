@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from skimage.transform import resize
 
 from fastrefocus.arrays import FloatArray
 from fastrefocus.depth.card import ModelCard
+from fastrefocus.depth.resize import resize_map
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +64,6 @@ def make_input(pixels: FloatArray, card: ModelCard, height: int | None, width: i
         framed -= np.array(card.mean, np.float32)
         framed /= np.array(card.std, np.float32)
     return NetworkInput(framed[..., ::-1] if card.channels == "bgr" else framed, rows, columns)
-
-
-def resize_map(array: FloatArray, size: tuple[int, int]) -> FloatArray:
-    """Resize to (height, width) bilinearly, smoothing first where that reduces."""
-    result: FloatArray = resize(array, size, order=1, mode="edge", anti_aliasing=True)
-    return result
 
 
 def _largest_inside(photo: tuple[int, ...], frame: tuple[int, int]) -> tuple[int, int]:
