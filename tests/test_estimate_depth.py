@@ -215,6 +215,14 @@ def test_a_card_beside_the_file(save, name):
     np.testing.assert_allclose(depth.values, resized(np.exp(seen_sum((32, 64), *HALF)), (H, W)), rtol=1e-4)
 
 
+def test_a_card_beside_a_link_to_the_file(save, tmp_path):
+    (tmp_path / "store").mkdir()
+    save(network(), "store/0a1b2c")
+    (tmp_path / "model.onnx").symlink_to(tmp_path / "store" / "0a1b2c")
+    save(json.dumps(FULL).encode(), "model.onnx.json")
+    assert fr.estimate_depth(PHOTO, model=tmp_path / "model.onnx").kind == "inverse"
+
+
 def test_a_card_in_the_metadata(save):
     path = save(network(metadata={"fastrefocus_card": json.dumps(FULL)}))
     np.testing.assert_allclose(

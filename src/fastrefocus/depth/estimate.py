@@ -76,9 +76,9 @@ def estimate_depth(
     FileNotFoundError
         If there is no such file.
     ModelError
-        If there is no card for the file, or it is not an ONNX model, keeps its weights in other files, does not take
-        one float32 image [1, 3, height, width] and give a float32 map of the same size, or fails on this photo: too
-        much memory, NaN, the same depth everywhere.
+        If there is no card for the file, or it is not an ONNX model, keeps weights in files outside its folder,
+        does not take one float32 image [1, 3, height, width] and give a float32 map of the same size, or fails on this
+        photo: too much memory, NaN, the same depth everywhere.
 
     Notes
     -----
@@ -138,7 +138,7 @@ def _open_model(model: str | os.PathLike[str], threads: int) -> tuple[OnnxModel,
     network = load_model(Path(name), threads)
     if card is None:
         fixed_size = network.height is not None and network.width is not None
-        card = find_card(network.path, network.metadata, fixed_size=fixed_size)
+        card = find_card(Path(name), network.metadata, fixed_size=fixed_size)
     if network.normalises and CARDS.get(card.name) is card and card.std != (1.0, 1.0, 1.0):
         raise ModelError(
             f"{network.path} holds the constants of a normalisation, which the card {card.name!r} would do once more. "

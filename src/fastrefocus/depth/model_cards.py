@@ -104,7 +104,7 @@ CARDS = {
             output_names=("predicted_depth", "depth"),
             published=Published(
                 licence="Apache-2.0 (small, base), CC-BY-NC-4.0 (large, giant)",
-                size="105 MB (small; to be saved as one file)",
+                size="105 MB (small, in two files)",
                 source=f"{_HUGGING_FACE}/depth-anything-v3-small",
             ),
         ),

@@ -43,6 +43,9 @@ _LARGEST_FOLDED = 2**26
 #: (A length may also be written with superfluous bytes, of which the last is 0.)
 _EXTERNAL_DATA = re.compile(rb"[\x08\x00]location")
 
+#: What onnxruntime takes for the file name of weights that are in memory already.
+_ADDRESS = b"_ORT_MEM_ADDR_"
+
 #: ImageNet's mean and standard deviation of red, green and blue, for values of 0..1 and of 0..255.
 _NORMALISATIONS = [
     struct.pack("<3f", *(scale * value for value in colour))
@@ -190,6 +193,8 @@ def load_model(path: Path, threads: int, *, trusted: bool = False) -> OnnxModel:
 @lru_cache(maxsize=4)
 def _load_model(path: Path, modified: int, threads: int, trusted: bool) -> OnnxModel:
     data = _read_bytes(path)
+    # Given a path, onnxruntime reads other files below its folder alone, wherever links lead; given bytes, anywhere.
+    source = str(path) if _EXTERNAL_DATA.search(data) else data
     options, run_options = _session_options(threads), onnxruntime.RunOptions()
     if not trusted:
         _limit_memory()
@@ -198,7 +203,7 @@ def _load_model(path: Path, modified: int, threads: int, trusted: bool) -> OnnxM
         run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     try:
         # Without the fallback, which would print that there is none.
-        session = onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"], enable_fallback=0)
+        session = onnxruntime.InferenceSession(source, options, ["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions have no other common base
         raise ModelError(f"{path} is not an ONNX model that onnxruntime can run: {_brief(error)}") from error
     height, width = _check_input(session, path)
@@ -214,18 +219,14 @@ def _load_model(path: Path, modified: int, threads: int, trusted: bool) -> OnnxM
 
 
 def _read_bytes(path: Path) -> bytes:
-    """Read a file, and refuse it if it refers to others."""
+    """Read a file, and refuse it if it cannot be a model."""
     if path.stat().st_size > _LARGEST_FILE:
         raise ModelError(f"{path} is larger than an ONNX file can be (2 GiB)")
     data = path.read_bytes()
     if not data:
         raise ModelError(f"{path} is empty, not an ONNX model")
-    # Given bytes, onnxruntime would look for the other files from the working folder on, outside it too.
-    if _EXTERNAL_DATA.search(data):
-        raise ModelError(
-            f"{path} keeps weights in other files, which are not read; save it as one file, with "
-            'onnx.save(onnx.load("model.onnx"), "one_file.onnx")'
-        )
+    if _ADDRESS in data:
+        raise ModelError(f"{path} names an address in memory as the place of its weights")
     return data
 
 
