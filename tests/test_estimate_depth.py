@@ -12,7 +12,7 @@ from skimage.transform import resize
 from tiny_models import constant, tensor
 
 import fastrefocus as fr
-from fastrefocus.depth.model_cards import CARDS
+from fastrefocus.depth.model_cards import CARDS, card_of_metadata
 from fastrefocus.errors import ModelError
 
 H, W = 64, 96
@@ -88,6 +88,33 @@ def test_the_families(save, card, kind, size, normalisation):
     expected = resized(answer, (H, W))
     assert depth.kind == kind
     np.testing.assert_allclose(depth.values, scaled(expected) if kind == "relative" else expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("card", "photo", "seen"),
+    [
+        ("builtin", (3000, 4000), (384, 512)),
+        ("builtin", (100, 90), (96, 96)),  # never enlarged
+        ("plain", (500, 900), (224, 384)),
+        ("plain", (1, 1), (32, 32)),
+        ("plain", (1, 100_000), (32, 384)),
+        ("midas-small", (4000, 3000), (256, 192)),
+        ("midas-small", (60, 80), (192, 256)),
+        ("depth-anything-v2", (3000, 4000), (518, 686)),
+        ("depth-anything-v2", (1, 100_000), (518, 2072)),  # a panorama is squeezed
+        ("depth-anything-3", (2000, 3000), (336, 504)),
+        ("depth-pro", (2000, 3000), (1536, 1536)),
+    ],
+)
+def test_the_size_that_the_network_sees(card, photo, seen):
+    assert CARDS[card].input_size(*photo) == seen
+
+
+def test_the_cards_names():
+    for name, card in CARDS.items():
+        assert name == card.name == name.lower()
+        assert card_of_metadata(name.upper()) is card
+    assert card_of_metadata("") is None
 
 
 def test_metric3d(save):

@@ -5,8 +5,6 @@ is a `ModelError`.
 """
 
 import os
-import re
-import struct
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 from fastrefocus.arrays import FloatArray
-from fastrefocus.depth.model_cards import CARDS
+from fastrefocus.depth.onnx_file import has_external_data, has_normalisation, read_model, time_of_change
 from fastrefocus.errors import ModelError
 
 _INPUT_RULE = "one float32 image [1, 3, height, width] (a further axis of 1 is accepted)"
@@ -30,28 +28,11 @@ _OUTPUT_RULE = "one float32 map [1, 1, height, width] or [1, height, width], of 
 #: A larger fixed input is taken for a broken file rather than filled.
 _LARGEST_SIDE = 4096
 
-#: Protobuf, of which an ONNX file consists, has no larger messages.
-_LARGEST_FILE = 2**31 - 1
-
 #: The memory that all models from outside get together: this, or half of what the machine has.
 _LARGEST_MEMORY = 16 * 2**30
 
 #: The bytes of one constant that onnxruntime computes as it loads a model, which it does beside that memory.
 _LARGEST_FOLDED = 2**26
-
-#: In a protobuf file, the key "location" of a tensor whose data lie in another file, behind its length 8.
-#: (A length may also be written with superfluous bytes, of which the last is 0.)
-_EXTERNAL_DATA = re.compile(rb"[\x08\x00]location")
-
-#: What onnxruntime takes for the file name of weights that are in memory already.
-_ADDRESS = b"_ORT_MEM_ADDR_"
-
-#: ImageNet's mean and standard deviation of red, green and blue, for values of 0..1 and of 0..255.
-_NORMALISATIONS = [
-    struct.pack("<3f", *(scale * value for value in colour))
-    for colour in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    for scale in (1, 255)
-]
 
 _loading = threading.Lock()  # so that threads that want the same model load it once
 
@@ -176,25 +157,16 @@ def load_model(path: Path, threads: int, *, trusted: bool = False) -> OnnxModel:
         If the file is not a model as `fastrefocus.estimate_depth` describes it.
     """
     path = path.resolve()
-    try:
-        modified = path.stat().st_mtime_ns
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"model file not found: {path}; model is 'builtin', a path to an ONNX file, or CARD:PATH "
-            f"with a card of {', '.join(CARDS)}"
-        ) from None
-    if not path.is_file():
-        kind = "directory" if path.is_dir() else "special file"
-        raise ModelError(f"model must be an ONNX file, got the {kind} {path}")
+    modified = time_of_change(path)
     with _loading:
         return _load_model(path, modified, threads, trusted)
 
 
 @lru_cache(maxsize=4)
 def _load_model(path: Path, modified: int, threads: int, trusted: bool) -> OnnxModel:
-    data = _read_bytes(path)
+    data = read_model(path)
     # Given a path, onnxruntime reads other files below its folder alone, wherever links lead; given bytes, anywhere.
-    source = str(path) if _EXTERNAL_DATA.search(data) else data
+    source = str(path) if has_external_data(data) else data
     options, run_options = _session_options(threads), onnxruntime.RunOptions()
     if not trusted:
         _limit_memory()
@@ -213,21 +185,9 @@ def _load_model(path: Path, modified: int, threads: int, trusted: bool) -> OnnxM
         height=height,
         width=width,
         metadata=dict(session.get_modelmeta().custom_metadata_map),
-        normalises=any(constants in data for constants in _NORMALISATIONS),
+        normalises=has_normalisation(data),
         run_options=run_options,
     )
-
-
-def _read_bytes(path: Path) -> bytes:
-    """Read a file, and refuse it if it cannot be a model."""
-    if path.stat().st_size > _LARGEST_FILE:
-        raise ModelError(f"{path} is larger than an ONNX file can be (2 GiB)")
-    data = path.read_bytes()
-    if not data:
-        raise ModelError(f"{path} is empty, not an ONNX model")
-    if _ADDRESS in data:
-        raise ModelError(f"{path} names an address in memory as the place of its weights")
-    return data
 
 
 @cache
