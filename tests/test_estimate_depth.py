@@ -12,6 +12,7 @@ from skimage.transform import resize
 from tiny_models import constant, tensor
 
 import fastrefocus as fr
+from fastrefocus import cli
 from fastrefocus.depth.model_cards import CARDS, card_of_metadata
 from fastrefocus.errors import ModelError
 
@@ -206,14 +207,14 @@ def test_distances_are_positive(save):
 def photo_with(tags):
     block = Image.Exif()
     block.get_ifd(0x8769).update(tags)
-    return fr.Photo(PHOTO, exif=block.tobytes())
+    return fr.Photo(PHOTO, exif=block.tobytes().removeprefix(b"Exif\0\0"))
 
 
 @pytest.mark.parametrize("card", ["metric3d-v2", "depth-pro"])
 def test_the_focal_length_is_asked_for(save, card):
     model = f"{card}:{save(network(scale=1e-3))}"
     for image in (PHOTO, fr.Photo(PHOTO), photo_with({33437: 2.8})):
-        with pytest.raises(ValueError, match=f"focal_px must be given: {card}"):
+        with pytest.raises(ValueError, match=rf"focal_px \(--focal-px\) must be given: {card}"):
             fr.estimate_depth(image, model=model)
 
 
@@ -225,6 +226,19 @@ def test_the_focal_length_by_exif(save):
     np.testing.assert_allclose(fr.estimate_depth(photo, model=model).values, expected, rtol=1e-6)
     given = fr.estimate_depth(photo, model=model, focal_px=FOCAL_PX).values
     np.testing.assert_array_equal(given, fr.estimate_depth(PHOTO, model=model, focal_px=FOCAL_PX).values)
+
+
+def test_the_focal_length_on_the_command_line(save, tmp_path, capfd):
+    model = f"metric3d-v2:{save(network(scale=1e-3))}"
+    command = ["depth", "", str(tmp_path / "depth.png"), "--force", "--model", model]
+    for name, photo in (("plain.png", None), ("exif.png", photo_with({41989: 50}))):
+        fr.write_photo(tmp_path / name, PHOTO, like=photo)
+    command[1] = str(tmp_path / "plain.png")
+    assert cli.main(command) == 1
+    assert "--focal-px" in capfd.readouterr().err
+    assert cli.main([*command, "--focal-px", "80"]) == 0
+    command[1] = str(tmp_path / "exif.png")
+    assert cli.main(command) == 0
 
 
 # --- cards that are not named

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _MODEL = "CARD:FILE, an ONNX file and its family (fastrefocus models lists them), or FILE with its card in FILE.json"
 
+_FOCAL_PX = "focal length in pixels of the photo, for models that need it (default: by the photo's EXIF)"
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Make the parser; the verb's functions are ``check`` and ``run`` of what it returns."""
@@ -50,6 +52,7 @@ def _add_depth(choice: "_Verbs") -> None:
     verb = _add_verb(choice, "depth", verbs.depth, summary)
     verb.set_defaults(bit_depth=16)
     verb.add_argument("--model", default="builtin", metavar="ONNX", help=_MODEL)
+    verb.add_argument("--focal-px", type=values.positive, metavar="PX", help=_FOCAL_PX)
 
 
 def _add_blur(choice: "_Verbs") -> None:
@@ -287,6 +290,7 @@ def _add_depth_options(verb: argparse.ArgumentParser) -> None:
     group = verb.add_argument_group("depth")
     source = group.add_mutually_exclusive_group()
     source.add_argument("--model", default="builtin", metavar="ONNX", help=_MODEL)
+    group.add_argument("--focal-px", type=values.positive, metavar="PX", help=_FOCAL_PX)
     source.add_argument("--depth", metavar="FILE", help="a grey picture of the depth, in the place of a model")
     group.add_argument(
         "--depth-kind",

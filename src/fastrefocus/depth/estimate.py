@@ -157,6 +157,6 @@ def _focal_length(image: npt.ArrayLike | Photo, given: float | None, card: Model
         if equivalent is not None:
             return equivalent / _FILM_DIAGONAL_MM * math.hypot(*image.pixels.shape[:2])
     raise ValueError(
-        f"focal_px must be given: {card.name} gives metres only with the focal length in pixels of the photo (focal "
-        "length / sensor width * the photo's width); or pass a Photo whose EXIF has the 35-mm equivalent"
+        f"focal_px (--focal-px) must be given: {card.name} gives metres only with the focal length in pixels of the "
+        "photo (focal length / sensor width * its width); or pass a Photo whose EXIF has the 35-mm equivalent"
     )
