@@ -201,6 +201,30 @@ def test_distances_are_positive(save):
         fr.estimate_depth(PHOTO, model=f"depth-anything-3:{save(content)}")
 
 
+@pytest.mark.parametrize("card", [name for name in CARDS if name != "builtin"])
+@pytest.mark.parametrize(("low", "high"), [(-3e38, 3e38), (1e-45, 2e-45), (0, 3e38), (-2, -1)])
+def test_extreme_answers(save, card, low, high):
+    """A valid depth map, or a ModelError; neither warnings nor another error."""
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["grey"], axes=[1]),
+        helper.make_node("Less", ["grey", "middle"], ["dark"]),
+        helper.make_node("Where", ["dark", "low", "high"], ["depth"]),
+    ]
+    numbers = {
+        "low": low,
+        "high": high,
+        "middle": {"metric3d-v2": 127, "plain": 0.5, "fastdepth": 0.5, "lite-mono": 0.5}.get(card, 0),
+    }
+    content = tiny_models.make_model(nodes, [constant(name, np.float32(value)) for name, value in numbers.items()])
+    photo = (PHOTO > 0.5).astype(np.float32)
+    for accuracy in ("fast", "high"):
+        try:
+            depth = fr.estimate_depth(photo, model=f"{card}:{save(content)}", focal_px=FOCAL_PX, accuracy=accuracy)
+        except ModelError:
+            continue
+        assert np.isfinite(depth.values).all()
+
+
 # --- the focal length
 
 
@@ -323,6 +347,8 @@ def test_nothing_is_guessed(save):
         ('{"card": "plain", "size": [32, 32]}', "size must be an int"),
         ('{"card": "fastdepth", "size": 32}', r"size must be \(height, width\)"),
         ('{"card": "fastdepth", "size": [0, 32]}', "size must be >= 1"),
+        ('{"card": "fastdepth", "size": [32, 1000000]}', "size must be <= 4096"),
+        ('{"card": "plain", "size": 1000000}', "size must be <= 4096"),
         ('{"card": "fastdepth", "limits": [0, 10]}', "limits"),
         ('{"card": "fastdepth", "limits": [10, 1]}', "limits"),
         ('{"card": "midas-small", "limits": [0.1, 1]}', "limits"),

@@ -19,6 +19,9 @@ _KINDS: dict[Output, Kind] = {
     "canonical-inverse": "metric",
 }
 
+#: No network wants a larger input, in pixels a side; it is taken for a mistake.
+LARGEST_SIDE = 4096
+
 #: Metres to which metric depth is clipped where a card says nothing else.
 _METRIC_LIMITS = (1e-3, 1e4)
 
@@ -145,13 +148,16 @@ class ModelCard:
         checks.integer(self.multiple, "multiple", least=1)
         if self.size is None:
             return
-        if self.fit in ("stretch", "pad"):
-            if not isinstance(self.size, tuple) or len(self.size) != 2:
-                raise TypeError(f"size must be (height, width) for the fit {self.fit!r}, got {self.size!r}")
-            for side in self.size:
-                checks.integer(side, "size", least=1)
+        sides: list[tuple[int, int] | int]
+        if self.fit not in ("stretch", "pad"):
+            sides, least = [self.size], self.multiple
+        elif isinstance(self.size, tuple) and len(self.size) == 2:
+            sides, least = list(self.size), 1
         else:
-            checks.integer(self.size, "size", least=self.multiple)
+            raise TypeError(f"size must be (height, width) for the fit {self.fit!r}, got {self.size!r}")
+        for side in sides:
+            if checks.integer(side, "size", least=least) > LARGEST_SIDE:
+                raise ValueError(f"size must be <= {LARGEST_SIDE}, got {side!r}")
 
     def _check_limits(self) -> None:
         if self.limits is None:

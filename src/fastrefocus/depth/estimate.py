@@ -112,7 +112,7 @@ def estimate_depth(
     values = network.run(seen.pixels, output)
     if accuracy == "high":
         mirrored = network.run(seen.pixels[:, ::-1], output)[:, ::-1]
-        values = (values + mirrored) / np.float32(2)
+        values = values / np.float32(2) + mirrored / np.float32(2)
     try:
         depth = read_output(values[seen.rows, seen.columns], card, pixels.shape[:2], seen.height, focal)
     except ModelError as error:

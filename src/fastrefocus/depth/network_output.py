@@ -40,19 +40,20 @@ def read_output(
         If the values cannot be what the card says, or are the same everywhere.
     """
     if card.output == "distance":
-        if values.min() <= 0:
+        if values.min() < np.finfo(np.float32).tiny:  # the reciprocal is finite above it
             raise ModelError(f"the output holds {values.min():g}, but by its card it is a distance, > 0")
         values = np.reciprocal(values)
     elif card.output == "canonical-inverse":
         assert focal_px is not None
-        values = values * np.float32(size[1] / focal_px)
+        values = _times(values, size[1] / focal_px)
     elif card.kind == "metric":
-        values = values * np.float32(_metres(card, focal_px, seen_height / size[0]))
+        values = _times(values, _metres(card, focal_px, seen_height / size[0]))
     if card.range is not None:
         low, high = card.range
         values = np.clip(values, *((1 / high, 1 / low) if card.output == "canonical-inverse" else (low, high)))
     absolute = card.output == "relative" and card.limits is not None  # a constant is an answer on that scale
-    if not absolute and np.ptp(values) <= _LEAST_VARIATION * np.abs(values).max():
+    least, most = float(values.min()), float(values.max())
+    if not absolute and most - least <= _LEAST_VARIATION * max(abs(least), abs(most)):
         raise ModelError(f"the output says the same depth everywhere ({values.flat[0]:g}, by the card {card.name!r})")
     depth = resize_map(values, size)
     if card.output == "canonical-inverse":  # not before: blur, and so depth at outlines, is linear in 1 / z
@@ -60,6 +61,13 @@ def read_output(
     elif card.kind == "relative" and card.limits is None:
         depth = scale_to_unit(depth)
     return DepthMap(depth, card.kind)
+
+
+def _times(values: FloatArray, factor: float) -> FloatArray:
+    """Multiply; what is beyond float32 is clipped with the rest later."""
+    with np.errstate(over="ignore"):
+        result: FloatArray = values * np.float32(factor)
+    return result
 
 
 def _metres(card: ModelCard, focal_px: float | None, scale: float) -> float:

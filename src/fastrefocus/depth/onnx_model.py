@@ -19,14 +19,12 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 from fastrefocus.arrays import FloatArray
+from fastrefocus.depth.card import LARGEST_SIDE
 from fastrefocus.depth.onnx_file import has_external_data, has_normalisation, read_model, time_of_change
 from fastrefocus.errors import ModelError
 
 _INPUT_RULE = "one float32 image [1, 3, height, width] (a further axis of 1 is accepted)"
 _OUTPUT_RULE = "one float32 map [1, 1, height, width] or [1, height, width], of the input's height and width"
-
-#: A larger fixed input is taken for a broken file rather than filled.
-_LARGEST_SIDE = 4096
 
 #: The memory that all models from outside get together: this, or half of what the machine has.
 _LARGEST_MEMORY = 16 * 2**30
@@ -227,9 +225,9 @@ def _check_input(session: onnxruntime.InferenceSession, path: Path) -> tuple[int
         raise ModelError(f"{path}: the input must be {_INPUT_RULE}, found {_describe(inputs)}")
     height, width = (side if isinstance(side, int) else None for side in inputs[0].shape[-2:])
     for side in (height, width):
-        if side is not None and not 1 <= side <= _LARGEST_SIDE:
+        if side is not None and not 1 <= side <= LARGEST_SIDE:
             raise ModelError(
-                f"{path}: height and width of the input must be 1 to {_LARGEST_SIDE}, found {_describe(inputs)}"
+                f"{path}: height and width of the input must be 1 to {LARGEST_SIDE}, found {_describe(inputs)}"
             )
     return height, width
 
