@@ -21,6 +21,13 @@ def test_the_same_as_scikit_image(height, width, new_height, new_width, channels
     np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
+@given(SIDES, SIDES, SIDES, SIDES, st.sampled_from([1.0, 0.1, 3e38]))
+def test_no_value_leaves_the_range(height, width, new_height, new_width, value):
+    """Not by rounding either: depth of 1 stays in 0..1."""
+    found = resize_map(np.full((height, width), value, np.float32), (new_height, new_width))
+    np.testing.assert_array_equal(found, np.float32(value))
+
+
 @pytest.mark.parametrize("size", [(384, 512), (224, 224), (7, 900)])
 def test_a_large_photo(size):
     array = np.random.default_rng(3).random((500, 700, 3), np.float32)

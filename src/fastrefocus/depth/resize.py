@@ -34,7 +34,8 @@ def resize_map(array: FloatArray, size: tuple[int, int]) -> FloatArray:
     array([[0.  , 0.25, 0.75, 1.  ]], dtype=float32)
     """
     rows = _along_first(array, size[0])
-    return np.ascontiguousarray(_along_first(rows.swapaxes(0, 1), size[1]).swapaxes(0, 1))
+    result = np.ascontiguousarray(_along_first(rows.swapaxes(0, 1), size[1]).swapaxes(0, 1))
+    return np.clip(result, array.min(), array.max(), out=result)  # rounding may leave the range
 
 
 def _along_first(array: FloatArray, wanted: int) -> FloatArray:
