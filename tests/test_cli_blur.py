@@ -165,6 +165,7 @@ def test_refocus_gets_its_options(run, plain, ramp, monkeypatch):
         ("stack", ["--depth-kind", "metric"], "--depth-kind is about a picture of the depth, and needs --depth"),
         ("blur", ["--method", "paper", "--depth-kind", "inverse"], "--depth-kind is about a picture"),
         ("stack", ["--zero-unknown"], "--zero-unknown is about a picture"),
+        ("stack", ["--depth", "d.png", "--focal-px", "900"], "--focal-px is for a model"),
         ("stack", ["--depth", "d.png", "--depth-unit", "0.01"], "--depth-unit is for --depth-kind metric"),
         ("stack", ["--depth", "d.png", "--depth-kind", "metric", "--zero-unknown"], "0 always is unknown"),
         ("stack", ["--depth", "d.png", "--depth-kind", "metric", "--depth-range", "1,2"], "--depth-range is for rel"),

@@ -11,7 +11,7 @@ import pytest
 
 import fastrefocus as fr
 
-HEAVY = ["numba", "pyfftw", "faiss", "onnxruntime", "scipy", "skimage", "pyvips", "tqdm"]
+HEAVY = ["numba", "pyfftw", "faiss", "onnxruntime", "scipy", "skimage", "pyvips", "tqdm", "pooch"]
 
 
 def run_python(code, **environment):

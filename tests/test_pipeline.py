@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 import fastrefocus as fr
 from fastrefocus import pipeline
-from fastrefocus.depth import onnx_model
+from fastrefocus.depth import estimate
 from fastrefocus.light import decode, encode
 from fastrefocus.samples import load_sample
 
@@ -106,7 +106,7 @@ def test_threads_are_passed_on(photo, monkeypatch):
     def listen(name, function):
         return lambda *args, **options: [seen.update({name: options["threads"]}), function(*args, **options)][1]
 
-    monkeypatch.setattr(onnx_model, "estimate_depth", listen("depth", onnx_model.estimate_depth))
+    monkeypatch.setattr(estimate, "estimate_depth", listen("depth", estimate.estimate_depth))
     monkeypatch.setattr(pipeline, "deblur_photo", listen("deblur", pipeline.deblur_photo))
     monkeypatch.setattr(pipeline, "render_defocus", listen("defocus", pipeline.render_defocus))
     fr.refocus(photo, focus=0.5, threads=3)

@@ -2,7 +2,7 @@ from .deconvolution.deblur import deblur
 from .deconvolution.deconvolve import deconvolve
 from .deconvolution.result import Candidate, DeconvolutionResult
 from .depth.depth_map import DepthMap
-from .depth.onnx_model import estimate_depth
+from .depth.estimate import estimate_depth
 from .depth.postprocess import postprocess_depth
 from .depth.refine import refine_depth
 from .errors import (

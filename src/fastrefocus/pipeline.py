@@ -165,7 +165,7 @@ def refocus(
             progress = Progress(callback, "depth", 1)
             progress(0)
             if depth is None:
-                from fastrefocus.depth.onnx_model import estimate_depth  # loads onnxruntime
+                from fastrefocus.depth.estimate import estimate_depth  # loads onnxruntime
 
                 depth = postprocess_depth(estimate_depth(photo, threads=threads))
             if to_refine:

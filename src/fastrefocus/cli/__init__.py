@@ -51,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         args.check(args)
+        if args.command is not None:  # of a verb that works on no photo
+            args.command(args)
+            return 0
         jobs = _jobs(args)
     except UsageError as error:
         say(str(error))

@@ -70,6 +70,8 @@ def _refuse(args: argparse.Namespace, names: Iterable[str], what: str) -> None:
 def _check_depth(args: argparse.Namespace) -> None:
     if args.depth is None:
         _refuse(args, ("depth_kind", "depth_unit", "zero_unknown"), "about a picture of the depth, and needs --depth")
+    else:
+        _refuse(args, ("focal_px",), "for a model; leave it out where --depth is given")
     if args.depth_kind != "metric":
         _refuse(args, ("depth_unit",), "for --depth-kind metric")
     else:

@@ -82,7 +82,8 @@ def depth_of(task: Task, *, refine: bool = True) -> fr.DepthMap:
 
 def estimate_depth(photo: fr.Photo, args: argparse.Namespace) -> fr.DepthMap:
     """Estimate the depth by the model that the options name."""
-    return fr.postprocess_depth(fr.estimate_depth(photo.pixels, model=args.model, threads=args.threads))
+    depth = fr.estimate_depth(photo, model=args.model, focal_px=args.focal_px, threads=args.threads)
+    return fr.postprocess_depth(depth)
 
 
 def _read_depth(photo: fr.Photo, args: argparse.Namespace) -> fr.DepthMap:

@@ -5,13 +5,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import fastrefocus as fr
-from fastrefocus.cli import checks, values, verbs
+from fastrefocus.cli import checks, models, values, verbs
 from fastrefocus.cli.inputs import Task
 from fastrefocus.deconvolution.channels import CHANNELS
 from fastrefocus.deconvolution.deblur import PSF_SHAPES
 
 if TYPE_CHECKING:
     _Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+_MODEL = "CARD:FILE, an ONNX file and its family (fastrefocus models lists them), or FILE with its card in FILE.json"
+
+_FOCAL_PX = "focal length in pixels of the photo, for models that need it (default: by the photo's EXIF)"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -21,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fastrefocus {fr.__version__}")
     choice = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for add in (_add_refocus, _add_depth, _add_blur, _add_stack, _add_deblur, _add_synthesize):
+    for add in (_add_refocus, _add_depth, _add_blur, _add_stack, _add_deblur, _add_synthesize, _add_models):
         add(choice)
     return parser
 
@@ -46,7 +51,8 @@ def _add_depth(choice: "_Verbs") -> None:
     summary = "estimate depth; 16 bits (PNG or TIFF), black nearest, white farthest"
     verb = _add_verb(choice, "depth", verbs.depth, summary)
     verb.set_defaults(bit_depth=16)
-    verb.add_argument("--model", default="builtin", metavar="ONNX", help="an ONNX file, or CARD:FILE")
+    verb.add_argument("--model", default="builtin", metavar="ONNX", help=_MODEL)
+    verb.add_argument("--focal-px", type=values.positive, metavar="PX", help=_FOCAL_PX)
 
 
 def _add_blur(choice: "_Verbs") -> None:
@@ -176,12 +182,25 @@ def _add_synthesize(choice: "_Verbs") -> None:
     )
 
 
+def _add_models(choice: "_Verbs") -> None:
+    summary = "list the families of depth models that are known by name, or download a file"
+    verb = choice.add_parser("models", help=summary, description=summary[0].upper() + summary[1:] + ".")
+    verb.set_defaults(check=models.check, command=models.run)
+    verb.add_argument("--get", metavar="CARD|URL", help="download this to OUT; nothing is fetched unasked")
+    verb.add_argument(
+        "--sha256", type=values.sha256, metavar="HEX", help="what the file must have; known for some cards' files"
+    )
+    verb.add_argument("output", nargs="?", metavar="OUT", help="the file to make; for --get")
+    verb.add_argument("--force", action="store_true", help="overwrite an existing file")
+    verb.add_argument("--json", action="store_true", help="print the list as JSON, one line a card")
+
+
 def _add_verb(
     choice: "_Verbs", name: str, run: Callable[[Task], verbs.Outcome], summary: str, output: str = "OUT"
 ) -> argparse.ArgumentParser:
     verb = choice.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
     # bit_depth: the bits a sample that OUT must be able to keep
-    verb.set_defaults(run=run, check=lambda args: None, bit_depth=8, steps=None, maps=None)
+    verb.set_defaults(run=run, command=None, check=lambda args: None, bit_depth=8, steps=None, maps=None)
     verb.add_argument(
         "inputs",
         nargs="+",
@@ -270,7 +289,8 @@ def _add_rendering_options(verb: argparse.ArgumentParser) -> None:
 def _add_depth_options(verb: argparse.ArgumentParser) -> None:
     group = verb.add_argument_group("depth")
     source = group.add_mutually_exclusive_group()
-    source.add_argument("--model", default="builtin", metavar="ONNX", help="depth by an ONNX file, or CARD:FILE")
+    source.add_argument("--model", default="builtin", metavar="ONNX", help=_MODEL)
+    group.add_argument("--focal-px", type=values.positive, metavar="PX", help=_FOCAL_PX)
     source.add_argument("--depth", metavar="FILE", help="a grey picture of the depth, in the place of a model")
     group.add_argument(
         "--depth-kind",

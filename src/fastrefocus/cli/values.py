@@ -1,6 +1,7 @@
 """Values as they are written on the command line, for argparse's ``type``."""
 
 import math
+import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -111,6 +112,13 @@ def psf(text: str) -> tuple[str, float] | None:
     if shape not in ("disk", "gaussian"):
         raise ArgumentTypeError(f"expected disk:DIAMETER, gaussian:SIGMA or fit, got {text!r}")
     return shape, positive(size)
+
+
+def sha256(text: str) -> str:
+    """Read a SHA-256 in hexadecimal digits."""
+    if not re.fullmatch("[0-9a-fA-F]{64}", text):
+        raise ArgumentTypeError(f"expected 64 hexadecimal digits, got {text!r}")
+    return text.lower()
 
 
 def _number(text: str, accepts: Callable[[float], bool], expected: str) -> float:

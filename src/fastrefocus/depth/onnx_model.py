@@ -1,121 +1,43 @@
-"""Depth from a photo through onnxruntime; the only module that imports it.
+"""Depth networks in onnxruntime; the only module that imports it.
 
-A model file may come from anywhere: it is checked before it is used, and every fault is a `ModelError`.
+A model file may come from anywhere: it is checked before it is used, it gets a part of the memory only, and every fault
+is a `ModelError`.
 """
 
 import os
-import re
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.resources import as_file, files
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from skimage.transform import resize
 
 # From version 1.29 on onnxruntime sends telemetry unless told otherwise before it is imported; this library is offline.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
-from fastrefocus.arrays import FloatArray, as_image
-from fastrefocus.depth.depth_map import DepthMap, scale_to_unit
-from fastrefocus.depth.model_cards import CARDS, PLAIN, ModelCard, card_of_metadata
+from fastrefocus.arrays import FloatArray
+from fastrefocus.depth.card import LARGEST_SIDE
+from fastrefocus.depth.onnx_file import has_external_data, has_normalisation, read_model, time_of_change
 from fastrefocus.errors import ModelError
-from fastrefocus.parallel import thread_count
 
-_INPUT_RULE = "one float32 image [1, 3, height, width]"
+_INPUT_RULE = "one float32 image [1, 3, height, width] (a further axis of 1 is accepted)"
 _OUTPUT_RULE = "one float32 map [1, 1, height, width] or [1, height, width], of the input's height and width"
 
-#: A larger fixed input is taken for a broken file rather than filled.
-_LARGEST_SIDE = 4096
+#: The memory that all models from outside get together: this, or half of what the machine has.
+_LARGEST_MEMORY = 16 * 2**30
 
-#: In a protobuf file, the key "location" of a tensor whose data lie in another file, behind its length 8.
-#: (A length may also be written with superfluous bytes, of which the last is 0.)
-_EXTERNAL_DATA = re.compile(rb"[\x08\x00]location")
+#: The bytes of one constant that onnxruntime computes as it loads a model, which it does beside that memory.
+_LARGEST_FOLDED = 2**26
 
-
-def estimate_depth(
-    image: npt.ArrayLike, *, model: str | os.PathLike[str] = "builtin", threads: int | None = None
-) -> DepthMap:
-    """Estimate the depth of a photo with an ONNX network.
-
-    Parameters
-    ----------
-    image : array_like
-        (H, W) or (H, W, 3) RGB; uint8, uint16 or float 0..1. Grey is shown to the network as three equal
-        channels; values outside 0..1 are shown clipped.
-    model : str or path-like
-        "builtin": the model that comes with the package.
-
-        "CARD:PATH", such as "fastdepth:/path/file.onnx": an ONNX file whose conventions a known card
-        describes ("builtin", "fastdepth").
-
-        A path: an ONNX file. If its metadata entry ``model`` names a known card, that card is used. Otherwise
-        the file must follow the plain convention: input RGB 0..1 without normalisation, at the file's own
-        fixed size, or else at the photo's size reduced to at most 384 on the longer side and rounded to
-        multiples of 32; output relative depth, larger where it is farther, which is scaled so that its minimum is
-        0 and its maximum 1 (a constant output becomes 0).
-    threads : int, optional
-        At least 1; None for all CPUs. The result does not depend on it.
-
-    Returns
-    -------
-    DepthMap
-        (H, W), of the kind that the card declares: "relative" for the built-in model and the plain convention,
-        "metric" (0.1 to 10 m) for fastdepth. No value is NaN.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `image`, `model` or `threads` is not as above.
-    FileNotFoundError
-        If there is no such file.
-    ModelError
-        If the file is not an ONNX model, keeps its weights in other files, does not take one float32
-        image [1, 3, height, width] and give one float32 map of the same size, or fails on this photo.
-
-    Notes
-    -----
-    The built-in model is a first, simple one: it recognises nothing and was not trained. It adds up a prior
-    (lower in the photo is nearer) and two cues: what has the colours of the upper border is far, and what is
-    blurred is far (or near, where that agrees better with the rest), and lets the sum follow the picture's
-    edges. Expect a plausible order of near and far for a subject before a background or a ground that
-    recedes; do not expect true proportions, and expect mistakes where the prior is wrong: views from above or
-    below, ceilings, foregrounds at the top. It sees a copy of at most 512 pixels on the longer side.
-
-    Any network's result is interpolated bilinearly to the photo's size.
-
-    Examples
-    --------
-    >>> import fastrefocus as fr
-    >>> from skimage.data import coffee
-    >>> depth = fr.estimate_depth(coffee())
-    >>> depth.kind, depth.values.shape
-    ('relative', (400, 600))
-    """
-    pixels = as_image(image)
-    count = thread_count(threads)
-    network, card = _open_model(model, count)
-    height, width = pixels.shape[:2]
-    wanted = card.input_size(height, width)
-    seen = _resize(np.clip(pixels, 0, 1), (network.height or wanted[0], network.width or wanted[1]))
-    if seen.ndim == 2:
-        seen = np.repeat(seen[..., None], 3, axis=2)
-    mean, std = np.array(card.mean, np.float32), np.array(card.std, np.float32)
-    depth = network.run((seen - mean) / std)
-    if card.limits is not None:
-        depth = np.clip(depth, *card.limits)
-    depth = _resize(depth, (height, width))
-    if card.kind == "relative" and card.limits is None:
-        depth = scale_to_unit(depth)
-    return DepthMap(depth, card.kind)
+_loading = threading.Lock()  # so that threads that want the same model load it once
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OnnxModel:
-    """A network that was checked to take one image and give one map; safe to run from several threads.
+    """A network that was checked to take one image; safe to run from several threads.
 
     Parameters
     ----------
@@ -125,43 +47,91 @@ class OnnxModel:
         Where it was read, for error messages.
     height, width : int or None
         The size of the input where the file fixes it.
-    metadata_name : str
-        The metadata entry ``model``, or "".
+    metadata : mapping of str to str
+        The file's own entries.
+    normalises : bool
+        Whether the file holds the constants of ImageNet's normalisation.
+    run_options : onnxruntime.RunOptions
+        For each run.
     """
 
     session: onnxruntime.InferenceSession
     path: Path
     height: int | None
     width: int | None
-    metadata_name: str
+    metadata: Mapping[str, str]
+    normalises: bool
+    run_options: onnxruntime.RunOptions
 
-    def run(self, image: FloatArray) -> FloatArray:
+    def choose_output(self, names: Sequence[str], refused: Sequence[str] = ()) -> str:
+        """Return the name of the depth among the outputs.
+
+        Parameters
+        ----------
+        names : sequence of str
+            What it may be called in a file with several outputs.
+        refused : sequence of str
+            Outputs that a file of the right kind has not.
+
+        Raises
+        ------
+        ModelError
+            If it cannot be told, or is no float32 map.
+        """
+        outputs = self.session.get_outputs()
+        alien = [value.name for value in outputs if value.name in refused]
+        if alien:
+            raise ModelError(
+                f"{self.path} has the output {alien[0]!r}, so that its depth is not what the card says: describe it in "
+                f'{self.path}.json, as {{"card": ..., "output": "metric"}} if it is in metres, and give the path alone'
+            )
+        chosen = outputs if len(outputs) == 1 else [value for value in outputs if value.name in names]
+        if not chosen:
+            raise ModelError(
+                f"{self.path}: the output must be {_OUTPUT_RULE}, found {_describe(outputs)}; name the right one in "
+                f'{self.path}.json, as "output_names": ["..."]'
+            )
+        if chosen[0].type != "tensor(float)":
+            raise ModelError(f"{self.path}: the output must be {_OUTPUT_RULE}, found {_describe(chosen)}")
+        name: str = chosen[0].name
+        return name
+
+    def run(self, image: FloatArray, output: str) -> FloatArray:
         """Return the network's map (h, w) for an image (h, w, 3), both float32.
+
+        Parameters
+        ----------
+        image : ndarray
+            (h, w, 3) float32.
+        output : str
+            The name of the output.
 
         Raises
         ------
         ModelError
             If the network fails, or the output has another shape or holds NaN or infinity.
         """
-        batch = np.ascontiguousarray(image.transpose(2, 0, 1)[None])
+        asked = self.session.get_inputs()[0]
+        axes = (1,) * (len(asked.shape) - 3)
+        batch = np.ascontiguousarray(image.transpose(2, 0, 1)).reshape(*axes, 3, *image.shape[:2])
         try:
-            (output,) = self.session.run(None, {self.session.get_inputs()[0].name: batch})
+            (result,) = self.session.run([output], {asked.name: batch}, self.run_options)
         except Exception as error:  # onnxruntime's exceptions have no other common base
             raise ModelError(f"{self.path} failed on an input of shape {batch.shape}: {_brief(error)}") from error
         size = image.shape[:2]
-        if output.shape not in ((1, 1, *size), (1, *size)):
+        if result.shape[-2:] != size or result.size != size[0] * size[1]:
             raise ModelError(
                 f"{self.path}: the output must be {_OUTPUT_RULE}; "
-                f"for an input of shape {batch.shape} it has shape {output.shape}"
+                f"for an input of shape {batch.shape} it has shape {result.shape}"
             )
-        if not np.isfinite(output).all():
-            bad = np.count_nonzero(~np.isfinite(output))
-            raise ModelError(f"{self.path}: the output holds NaN or infinity at {bad} of {output.size} pixels")
-        result: FloatArray = output.reshape(size)
-        return result
+        if not np.isfinite(result).all():
+            bad = np.count_nonzero(~np.isfinite(result))
+            raise ModelError(f"{self.path}: the output holds NaN or infinity at {bad} of {result.size} pixels")
+        values: FloatArray = result.reshape(size)
+        return values
 
 
-def load_model(path: Path, threads: int) -> OnnxModel:
+def load_model(path: Path, threads: int, *, trusted: bool = False) -> OnnxModel:
     """Read and check an ONNX file; the last few are kept ready.
 
     Parameters
@@ -170,6 +140,8 @@ def load_model(path: Path, threads: int) -> OnnxModel:
         The file.
     threads : int
         How many threads the network runs on.
+    trusted : bool
+        The file comes with the package: it may have all memory, and keeps it, which is faster.
 
     Returns
     -------
@@ -180,37 +152,59 @@ def load_model(path: Path, threads: int) -> OnnxModel:
     FileNotFoundError
         If there is no such file.
     ModelError
-        If the file is not a model as `estimate_depth` describes it.
+        If the file is not a model as `fastrefocus.estimate_depth` describes it.
     """
     path = path.resolve()
-    try:
-        modified = path.stat().st_mtime_ns
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"model file not found: {path}; model is 'builtin', a path to an ONNX file, or CARD:PATH "
-            f"with a card of {sorted(CARDS)}"
-        ) from None
-    if not path.is_file():
-        kind = "directory" if path.is_dir() else "special file"
-        raise ModelError(f"model must be an ONNX file, got the {kind} {path}")
-    return _load_model(path, modified, threads)
+    modified = time_of_change(path)
+    with _loading:
+        return _load_model(path, modified, threads, trusted)
 
 
 @lru_cache(maxsize=4)
-def _load_model(path: Path, modified: int, threads: int) -> OnnxModel:
-    data = path.read_bytes()
-    if not data:
-        raise ModelError(f"{path} is empty, not an ONNX model")
-    # Given bytes, onnxruntime would look for the other files from the working folder on, outside it too.
-    if _EXTERNAL_DATA.search(data):
-        raise ModelError(f"{path} keeps weights in other files, which are not read; save it as one file")
+def _load_model(path: Path, modified: int, threads: int, trusted: bool) -> OnnxModel:
+    data = read_model(path)
+    # Given a path, onnxruntime reads other files below its folder alone, wherever links lead; given bytes, anywhere.
+    source = str(path) if has_external_data(data) else data
+    options, run_options = _session_options(threads), onnxruntime.RunOptions()
+    if not trusted:
+        _limit_memory()
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        options.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", str(_LARGEST_FOLDED))
+        run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     try:
-        session = onnxruntime.InferenceSession(data, _session_options(threads), ["CPUExecutionProvider"])
+        # Without the fallback, which would print that there is none.
+        session = onnxruntime.InferenceSession(source, options, ["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions have no other common base
         raise ModelError(f"{path} is not an ONNX model that onnxruntime can run: {_brief(error)}") from error
-    height, width = _check_signature(session, path)
-    metadata = session.get_modelmeta().custom_metadata_map
-    return OnnxModel(session=session, path=path, height=height, width=width, metadata_name=metadata.get("model", ""))
+    height, width = _check_input(session, path)
+    return OnnxModel(
+        session=session,
+        path=path,
+        height=height,
+        width=width,
+        metadata=dict(session.get_modelmeta().custom_metadata_map),
+        normalises=has_normalisation(data),
+        run_options=run_options,
+    )
+
+
+@cache
+def _limit_memory() -> None:
+    """Make the allocator that models from outside share: a few bytes of a file can ask for any amount."""
+    settings = {"max_mem": _memory_limit(), "arena_extend_strategy": 1}  # 1: takes as much as is asked for
+    memory = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    onnxruntime.create_and_register_allocator(memory, onnxruntime.OrtArenaCfg(settings))
+
+
+def _memory_limit() -> int:
+    """Return the bytes that models from outside may use."""
+    try:
+        installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):  # not on this system
+        return _LARGEST_MEMORY // 2
+    return min(_LARGEST_MEMORY, installed // 2)
 
 
 def _session_options(threads: int) -> onnxruntime.SessionOptions:
@@ -224,25 +218,25 @@ def _session_options(threads: int) -> onnxruntime.SessionOptions:
     return options
 
 
-def _check_signature(session: onnxruntime.InferenceSession, path: Path) -> tuple[int | None, int | None]:
-    """Check what goes in and out; return the height and width that the file fixes, None where it does not."""
-    inputs, outputs = session.get_inputs(), session.get_outputs()
+def _check_input(session: onnxruntime.InferenceSession, path: Path) -> tuple[int | None, int | None]:
+    """Check what goes in; return the height and width that the file fixes, None where it does not."""
+    inputs = session.get_inputs()
     if len(inputs) != 1 or inputs[0].type != "tensor(float)" or not _is_image_shape(inputs[0].shape):
         raise ModelError(f"{path}: the input must be {_INPUT_RULE}, found {_describe(inputs)}")
-    if len(outputs) != 1 or outputs[0].type != "tensor(float)":
-        raise ModelError(f"{path}: the output must be {_OUTPUT_RULE}, found {_describe(outputs)}")
-    height, width = (side if isinstance(side, int) else None for side in inputs[0].shape[2:])
+    height, width = (side if isinstance(side, int) else None for side in inputs[0].shape[-2:])
     for side in (height, width):
-        if side is not None and not 1 <= side <= _LARGEST_SIDE:
+        if side is not None and not 1 <= side <= LARGEST_SIDE:
             raise ModelError(
-                f"{path}: height and width of the input must be 1 to {_LARGEST_SIDE}, found {_describe(inputs)}"
+                f"{path}: height and width of the input must be 1 to {LARGEST_SIDE}, found {_describe(inputs)}"
             )
     return height, width
 
 
 def _is_image_shape(shape: list[Any]) -> bool:
     # A dimension is a number where the file fixes it, else a name or None.
-    return len(shape) == 4 and (shape[0] == 1 or not isinstance(shape[0], int)) and shape[1] == 3
+    return (
+        len(shape) in (4, 5) and all(side == 1 or not isinstance(side, int) for side in shape[:-3]) and shape[-3] == 3
+    )
 
 
 def _describe(values: list[Any]) -> str:
@@ -250,29 +244,7 @@ def _describe(values: list[Any]) -> str:
 
 
 def _brief(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:300]
-
-
-def _open_model(model: str | os.PathLike[str], threads: int) -> tuple[OnnxModel, ModelCard]:
-    if not isinstance(model, str | os.PathLike):
-        raise TypeError(f"model must be a str or a path, got {type(model).__name__}")
-    if model == "builtin":
-        with as_file(files("fastrefocus.depth") / "builtin.onnx") as path:
-            return load_model(path, threads), CARDS["builtin"]
-    card = None
-    name = os.fspath(model)
-    if isinstance(model, str):
-        # Only a known card's name counts, so that drive letters and other colons belong to the path.
-        prefix, _, rest = model.partition(":")
-        card = CARDS.get(prefix.lower())
-        name = model if card is None else rest
-    if not name:
-        raise ValueError(f"model must be 'builtin', a path, or CARD:PATH, got {model!r}")
-    network = load_model(Path(name), threads)
-    return network, card or card_of_metadata(network.metadata_name) or PLAIN
-
-
-def _resize(array: FloatArray, size: tuple[int, int]) -> FloatArray:
-    """Resize to (height, width) bilinearly, smoothing first where that reduces."""
-    result: FloatArray = resize(array, size, order=1, mode="edge", anti_aliasing=True)
-    return result
+    text = str(error).strip()
+    if "bfc_arena" in text or "bad allocation" in text or "bad_alloc" in text or "Failed to allocate" in text:
+        return f"it asks for more memory than the {_memory_limit() / 2**30:.0f} GiB that a model gets"
+    return text.partition("\n")[0][:300]
