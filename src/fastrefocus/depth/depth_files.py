@@ -1,0 +1,313 @@
+"""Depth files: PNG, TIFF, NPY, PFM, and the depth that JPEG and HEIC photos carry."""
+
+import json
+import os
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from fastrefocus import checks
+from fastrefocus.depth.coding import WHITE, Coding, coding_of, fractions
+from fastrefocus.depth.depth_map import DepthMap, Kind
+from fastrefocus.depth.gdepth import read_gdepth, with_gdepth
+from fastrefocus.depth.heic import is_heic, read_heic
+from fastrefocus.depth.pfm import MAGIC as _PFM_MAGIC
+from fastrefocus.depth.pfm import encode_pfm, read_pfm
+from fastrefocus.depth.pictures import decode_picture, encode_picture, picture_format
+from fastrefocus.errors import DepthFileError
+from fastrefocus.files import replace_file, resolve_target
+from fastrefocus.photo import MAX_PIXELS, Photo, as_jpeg
+
+_NPY_MAGIC = b"\x93NUMPY"
+_FORMATS = {
+    ".png": "png", ".tif": "tiff", ".tiff": "tiff", ".npy": "npy", ".pfm": "pfm", ".jpg": "jpeg", ".jpeg": "jpeg",
+}  # fmt: skip
+
+#: Metres of a step of depth in whole numbers, where nothing else is said: millimetres, as RGB-D cameras have it.
+_STEP_M = 0.001
+
+#: What `write_depth` notes in a picture, under this name in JSON.
+_NOTE = "fastrefocus_depth"
+
+
+@dataclass(frozen=True, eq=False)
+class StoredDepth:
+    """What a depth file holds.
+
+    Parameters
+    ----------
+    samples : ndarray
+        (H, W): float32 in the unit of `kind`, or uint8, uint16 or float32 as stored.
+    kind : {"relative", "inverse", "metric"} or None
+        What the file says that they are; None where it says nothing.
+    name : str
+        The file, for error messages.
+    """
+
+    samples: npt.NDArray[Any]
+    kind: Kind | None
+    name: str
+
+    def as_map(self, kind: Kind | None, unit_m: float | None, zero_unknown: bool) -> DepthMap:
+        """Return the depth; see `read_depth`."""
+        if self.kind is not None:
+            if kind not in (None, self.kind):
+                raise DepthFileError(f"{self.name} says that its depth is {self.kind}, and kind is {kind!r}")
+            if unit_m is not None or zero_unknown:
+                raise DepthFileError(f"{self.name} says itself what its values mean: no unit_m or zero_unknown")
+            return self._checked(self.samples, self.kind)
+        if kind is None:
+            raise DepthFileError(f"{self.name} does not say what its values mean: give its kind")
+        if unit_m is not None and kind != "metric":
+            raise ValueError(f"unit_m is for kind 'metric', and kind is {kind!r}")
+        if self.samples.dtype == np.uint8 and kind == "metric":
+            raise DepthFileError(f"{self.name} must have 16 bits or floats to hold metric depth, got 8")
+        integers = self.samples.dtype.kind == "u"
+        if kind == "metric":
+            values = self.samples * np.float64((_STEP_M if integers else 1.0) if unit_m is None else unit_m)
+        else:
+            values = fractions(self.samples) if integers else self.samples.astype(np.float64)
+        unknown = np.isposinf(values) if kind == "inverse" else np.zeros(values.shape, np.bool_)
+        if zero_unknown or kind == "metric":
+            unknown |= values == 0
+        return self._checked(np.where(unknown, np.nan, values), kind)
+
+    def _checked(self, values: npt.NDArray[Any], kind: Kind) -> DepthMap:
+        try:
+            return DepthMap(values, kind)
+        except ValueError as error:
+            raise DepthFileError(f"{self.name}: {error}") from None
+
+
+def read_depth(
+    path: str | os.PathLike[str], *, kind: Kind | None = None, unit_m: float | None = None, zero_unknown: bool = False
+) -> DepthMap:
+    """Read depth from a file: PNG, TIFF, NPY, PFM, or the depth in a JPEG (GDepth) or HEIC photo.
+
+    The format is told from the file's first bytes. What the values mean is never guessed: `write_depth` notes it in
+    PNG, TIFF and JPEG files, GDepth says it, and HEIC files of most phones do; for all others `kind` has to be given.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file. Grey, 8 or 16 bits, or float32 (TIFF, NPY, PFM; NPY also float16 and float64).
+    kind : {"relative", "inverse", "metric"}, optional
+        What the values are (see `DepthMap`), where the file does not say it. Whole numbers of relative and inverse
+        depth are divided by their type's maximum.
+    unit_m : float, optional
+        For kind "metric": metres of 1 in the file, > 0. None: 0.001 for 16-bit numbers, 1 for floats.
+    zero_unknown : bool
+        Whether 0 is unknown, too, in relative and inverse depth that the file says nothing about. In metric depth it
+        always is. So are NaN, and in inverse depth infinity.
+
+    Returns
+    -------
+    DepthMap
+        (H, W) of the file, which may be smaller than the photo (see `resize_depth`); in JPEG files as the photo's EXIF
+        orientation turns it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ImportError
+        If it is a HEIC file and the extra ``heic`` is not installed.
+    DepthFileError
+        If it holds no depth that can be read, is damaged, claims more than 2^28 pixels, or does not say its kind and
+        none is given, or says another one.
+    TypeError, ValueError
+        If an argument is not as above.
+
+    Notes
+    -----
+    GDepth without units is in metres, as its specification has it; with units other than m and mm it is inverse depth.
+    Depth in HEIC has no unit and is inverse depth.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_depth(f"{folder}/depth.png", DepthMap([[1.0, 2.0, float("nan")]], "metric"))
+    ...     depth = read_depth(f"{folder}/depth.png")
+    >>> depth.kind, depth.values
+    ('metric', array([[ 1.,  2., nan]], dtype=float32))
+    """
+    if kind is not None:
+        checks.choice(kind, "kind", get_args(Kind))
+    if unit_m is not None:
+        checks.number(unit_m, "unit_m", above=0)
+    checks.flag(zero_unknown, "zero_unknown")
+    return load_depth_file(path).as_map(kind, unit_m, zero_unknown)
+
+
+def write_depth(
+    path: str | os.PathLike[str], depth: DepthMap, *, photo: Photo | str | os.PathLike[str] | None = None
+) -> None:
+    """Write depth to a PNG, TIFF, NPY or PFM file, or into a JPEG copy of the photo as GDepth.
+
+    PNG, TIFF and GDepth have 16 bits and lose at most 1/131068 of the map's range; NPY and PFM lose nothing. The file
+    is written beside the target and then takes its place.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file; its suffix chooses the format: .png, .tif, .tiff, .npy, .pfm, .jpg or .jpeg.
+    depth : DepthMap
+        (H, W). Unknown pixels (NaN) stay unknown; GDepth cannot hold them.
+    photo : Photo, str or os.PathLike, optional
+        For JPEG: the photo that the depth belongs to. A JPEG file is copied byte for byte, with the depth added and
+        other GDepth removed; a `Photo` is written as `fastrefocus.write_photo` does. Other formats do not need it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a folder or the photo does not exist.
+    TypeError, ValueError
+        If an argument is not as above, or the suffix is not one of those above.
+    DepthFileError
+        If the format cannot hold the map, the photo's file is no whole JPEG, or `path` is a directory.
+
+    Notes
+    -----
+    PNG and TIFF: the range of relative depth is 0..1; of inverse and metric depth it is the map's own, linear, or in
+    metric depth linear in 1 / z where the farthest is more than 1000 times the nearest. Black is unknown where there
+    are unknown pixels. This stands, in JSON, in PNG's text "Description" and TIFF's ImageDescription, from which
+    `read_depth` takes it. GDepth: see docs/depth_files.md.
+
+    NPY and PFM hold the numbers themselves and have no place for their kind, which `read_depth` has to be told.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from fastrefocus import Photo
+    >>> photo = Photo(DepthMap([[0.0, 0.5], [0.75, 1.0]], "relative").values)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_depth(f"{folder}/photo.jpg", DepthMap([[0.5, 1.0], [2.0, 4.0]], "inverse"), photo=photo)
+    ...     read_depth(f"{folder}/photo.jpg").kind
+    'inverse'
+    """
+    real = check_depth_target(path)
+    if not isinstance(depth, DepthMap):
+        raise TypeError(f"depth must be a DepthMap, which declares its kind, got {type(depth).__name__}")
+    target = Path(path)
+    try:
+        data = _encode(depth, _FORMATS[target.suffix.lower()], photo)
+    except ValueError as error:
+        raise DepthFileError(f"{target} cannot be written: {error}") from None
+    replace_file(real, data)
+
+
+def check_depth_target(path: str | os.PathLike[str]) -> Path:
+    """Refuse a file that `write_depth` could not write, before any work is done for it.
+
+    Returns
+    -------
+    Path
+        The file itself, where `path` is a symbolic link to it.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, DepthFileError
+        As `write_depth` does.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in _FORMATS:
+        raise ValueError(f"path must end in one of {', '.join(_FORMATS)}, got {str(target)!r}")
+    return resolve_target(target, DepthFileError)
+
+
+def load_depth_file(path: str | os.PathLike[str]) -> StoredDepth:
+    """Read what a depth file holds, and what it says about it; raises as `read_depth` does."""
+    file = Path(path)
+    if file.is_dir():  # opening one fails in another way on each system
+        raise DepthFileError(f"{file} is a directory, not a depth file")
+    with file.open("rb") as stream:
+        head = stream.read(12)
+    name = str(file)
+    if head.startswith(_NPY_MAGIC):
+        return StoredDepth(_read_npy(file), None, name)
+    if picture_format(head) == "jpeg":
+        return StoredDepth(*read_gdepth(file.read_bytes(), name), name)
+    if picture_format(head) is not None:
+        return _read_picture(file.read_bytes(), name)
+    if is_heic(head):
+        return StoredDepth(*read_heic(file.read_bytes(), name), name)
+    if head[:2] == _PFM_MAGIC:
+        return StoredDepth(read_pfm(file.read_bytes(), name), None, name)
+    raise DepthFileError(f"{file} is no depth file: PNG, TIFF, NPY, grey PFM, JPEG with GDepth and HEIC are read")
+
+
+def _encode(depth: DepthMap, file_format: str, photo: Any) -> bytes:  # noqa: ANN401 - whatever the caller passed
+    if file_format == "jpeg":
+        if isinstance(photo, Photo):
+            return with_gdepth(as_jpeg(photo), depth, "the photo")
+        if photo is None:
+            raise DepthFileError("a JPEG file has depth beside a photo: give photo")
+        jpeg = Path(photo).read_bytes()
+        if picture_format(jpeg) != "jpeg":
+            raise DepthFileError(f"{photo} is no JPEG file to be copied; a Photo can be given in its place")
+        return with_gdepth(jpeg, depth, str(photo))
+    if file_format == "npy":
+        stream = BytesIO()
+        np.save(stream, depth.values, allow_pickle=False)
+        return stream.getvalue()
+    return encode_pfm(depth.values) if file_format == "pfm" else _encode_picture(depth, file_format)
+
+
+def _encode_picture(depth: DepthMap, file_format: str) -> bytes:
+    coding = coding_of(depth)
+    unknown = np.isnan(depth.values)
+    first = int(unknown.any())  # the sample of coding.start
+    samples = np.rint(first + coding.encode(depth.values) * (WHITE - first))
+    note = {
+        "kind": coding.kind,
+        "start": coding.start,
+        "end": coding.end,
+        "reciprocal": coding.reciprocal,
+        "zero_unknown": bool(first),
+    }
+    return encode_picture(np.where(unknown, 0, samples).astype(np.uint16), file_format, json.dumps({_NOTE: note}))
+
+
+def _read_picture(data: bytes, name: str) -> StoredDepth:
+    samples, description = decode_picture(data, name)
+    note = _note_of(description)
+    if note is None:
+        return StoredDepth(samples, None, name)
+    try:
+        coding = Coding(kind=note["kind"], start=note["start"], end=note["end"], reciprocal=note["reciprocal"])
+        first = int(note["zero_unknown"])
+        valid = coding.is_valid() and samples.dtype == np.uint16
+    except (KeyError, TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise DepthFileError(f"{name} has a note about its depth that does not make sense: {note!r:.200}")
+    values = coding.decode((samples.astype(np.float64) - first) / (WHITE - first))
+    return StoredDepth(np.where(samples < first, np.float32(np.nan), values), coding.kind, name)
+
+
+def _note_of(description: str | None) -> Any:  # noqa: ANN401 - JSON that anybody may have written
+    try:
+        content = json.loads(description or "null")
+    except (ValueError, RecursionError):
+        return None
+    return content.get(_NOTE) if isinstance(content, dict) else None
+
+
+def _read_npy(file: Path) -> npt.NDArray[Any]:
+    try:  # mapped: a file that claims more than it has is refused before memory is taken
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError, OverflowError, TypeError, SyntaxError, MemoryError) as error:
+        raise DepthFileError(f"{file} cannot be read; it may be damaged or cut short ({error})") from None
+    if array.ndim != 2 or not 0 < array.size <= MAX_PIXELS:
+        raise DepthFileError(f"{file} must have shape (H, W) with 1 to {MAX_PIXELS} pixels, got {array.shape}")
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # infinite: refused with the other values
+            return np.array(array, np.float32)
+    if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
+        return np.array(array, array.dtype.newbyteorder("="))
+    raise DepthFileError(f"{file} must hold float, uint8 or uint16, got {array.dtype}")
