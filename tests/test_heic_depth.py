@@ -1,6 +1,6 @@
 """Depth in HEIC photos.
 
-pillow-heif does not write depth images. So the tests write a photo with an alpha plane, which lies in a HEIC file just as
+pillow-heif does not write depth images. So the tests write a photo with an alpha plane, which lies in a HEIC file as
 depth does, as an auxiliary picture, and change the last letter of its type (H.265: auxid:1 is alpha, auxid:2 depth).
 Depth representation facts, which only phones write, come from a stand-in for pillow-heif's documented dictionary.
 """

@@ -21,12 +21,15 @@ _Numbers = npt.NDArray[np.float64]
 #: Metres that stand for infinity, and for what the fit puts behind it; no lens tells them apart.
 FARTHEST_M = 1e6
 
-#: How well a distance is known (a tape, a phone's range finder), and the depth map's disparity, in parts of the
-#: range between the points.
-_DISTANCE_ERROR, _DISPARITY_ERROR = 0.03, 0.01
+#: Up to which error of 1 / z, in parts of the median over the points, the loss is quadratic. It is the same for all
+#: points: weights by the distance would give most to one that is wrongly far.
+_POINT_ERROR = 0.01
 
 #: Points whose disparities differ by less than this part of the map's range are equally far.
 _LEAST_SPREAD = 1e-3
+
+#: A gain that makes less than this part of the nearest point's 1 / z is none.
+_LEAST_CHANGE = 1e-6
 
 #: How well a radius of blur is known, pixels.
 _RADIUS_ERROR = 1.0
@@ -100,9 +103,9 @@ def calibrate_depth(
 
     Notes
     -----
-    The error of 1 / z at a point is taken as 3 % (the distance's) and 1 % of the range between the points (the map's).
-    The loss is soft_l1 (scipy.optimize.least_squares), quadratic up to that error and linear beyond. The fit is made in
-    1 / z because blur is linear in it: near distances count most, and far ones are less certain in metres.
+    The loss is soft_l1 (scipy.optimize.least_squares): quadratic up to an error of 1 / z of 1 % of the points' median,
+    and linear beyond. The fit is made in 1 / z because blur is linear in it: near distances count most, and far ones
+    are less certain in metres. A wrong distance shows in its residual if there are right ones on both sides of it.
 
     Examples
     --------
@@ -129,7 +132,7 @@ def calibrate_depth(
     if shift is None and np.ptp(at_points) <= _LEAST_SPREAD * (np.nanmax(disparity) - np.nanmin(disparity)):
         raise ValueError("the points are equally far in the depth map, which gives no gain: choose one that is nearer")
     gain, shift = _fit_line(at_points, wanted, shift)
-    if gain <= 0:
+    if gain * np.abs(at_points).max() <= _LEAST_CHANGE * wanted.max():
         raise ValueError(
             f"the distances contradict the depth map (gain {gain:.3g}): points farther away have to be farther in it"
         )
@@ -223,9 +226,9 @@ def _fit_line(disparity: _Numbers, wanted: _Numbers, shift: float | None) -> tup
     """Return gain and shift of wanted = gain * disparity + shift, in which a shift that is given is kept."""
     from scipy.optimize import least_squares
 
-    error = np.hypot(_DISTANCE_ERROR * wanted, _DISPARITY_ERROR * np.ptp(wanted))
+    error = _POINT_ERROR * np.median(wanted[wanted > 0])
     columns = [disparity] if shift is not None else [disparity, np.ones_like(disparity)]
-    design = np.stack(columns, axis=1) / error[:, None]
+    design = np.stack(columns, axis=1) / error
     aim = (wanted - (shift or 0.0)) / error
     start = np.linalg.lstsq(design, aim, rcond=None)[0]
     fit = least_squares(

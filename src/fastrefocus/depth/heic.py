@@ -60,7 +60,7 @@ def read_heic(data: bytes, name: str) -> tuple[npt.NDArray[Any], Kind | None]:
         samples = np.array(pictures[0])
     except DepthFileError:
         raise
-    except (ValueError, RuntimeError, OSError, EOFError, SyntaxError) as error:
+    except (ValueError, RuntimeError, OSError, EOFError, SyntaxError, LookupError) as error:
         raise DepthFileError(f"{name} cannot be decoded; it may be damaged or cut short ({error})") from None
     if samples.ndim != 2 or samples.dtype not in (np.uint8, np.uint16):
         raise DepthFileError(f"{name} has a depth image of shape {samples.shape}, which should have one channel")

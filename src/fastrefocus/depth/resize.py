@@ -54,9 +54,10 @@ def resize_depth(depth: DepthMap, shape: Sequence[int]) -> DepthMap:
     from skimage.transform import resize
 
     unknown = np.isnan(depth.values)
-    values = depth.filled().values if unknown.any() and not unknown.all() else depth.values
+    if unknown.all():
+        return DepthMap(np.full((height, width), np.nan, np.float32), depth.kind)
+    values = depth.filled().values
     metric = depth.kind == "metric"
     resized = resize(1 / values if metric else values, (height, width), order=1, mode="edge", anti_aliasing=False)
     resized = 1 / resized if metric else resized
-    resized[resize(unknown, (height, width), order=0, mode="edge")] = np.nan
-    return DepthMap(resized, depth.kind)
+    return DepthMap(np.where(resize(unknown, (height, width), order=0, mode="edge"), np.nan, resized), depth.kind)
