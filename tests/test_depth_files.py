@@ -233,7 +233,7 @@ def test_arguments_are_checked(options, error, message, tmp_path):
 
 def test_metres_in_8_bits_are_refused(tmp_path):
     path = write_grey(tmp_path / "depth.png", np.array([[0, 1]], np.uint8))
-    with pytest.raises(fr.DepthFileError, match="must have 16 bits or floats"):
+    with pytest.raises(fr.DepthFileError, match="must have 16 bits"):
         fr.read_depth(path, kind="metric")
 
 

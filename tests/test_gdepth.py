@@ -360,8 +360,11 @@ def test_a_photo_of_another_format_becomes_a_jpeg(tmp_path):
     back, expected = (fr.read_photo(tmp_path / name) for name in ("depth.jpg", "photo.jpg"))
     np.testing.assert_array_equal(back.pixels, expected.pixels)
     fr.write_photo(tmp_path / "photo.png", pixels)
-    with pytest.raises(fr.DepthFileError, match="is no JPEG file to be copied"):
-        fr.write_depth(tmp_path / "depth.jpg", fr.DepthMap([[0.0, 1.0]], "relative"), photo=tmp_path / "photo.png")
+    fr.write_depth(tmp_path / "again.jpg", fr.DepthMap([[0.0, 1.0]], "relative"), photo=tmp_path / "photo.png")
+    assert fr.read_photo(tmp_path / "again.jpg").pixels.shape == pixels.shape
+    (tmp_path / "photo.txt").write_text("no photo")
+    with pytest.raises(fr.DepthFileError, match=r"photo\.txt is not a PNG, JPEG or TIFF photo"):
+        fr.write_depth(tmp_path / "depth.jpg", fr.DepthMap([[0.0, 1.0]], "relative"), photo=tmp_path / "photo.txt")
 
 
 def test_xmp_that_leaves_no_room_is_told(tmp_path):

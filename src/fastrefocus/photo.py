@@ -137,15 +137,13 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     )
 
 
-def check_target(path: str | os.PathLike[str], *, bit_depth: int = 8) -> Path:
+def check_target(path: str | os.PathLike[str]) -> Path:
     """Refuse a file that `write_photo` could not write, before any work is done for it.
 
     Parameters
     ----------
     path : str or os.PathLike
         The file to be written; it need not exist.
-    bit_depth : int
-        How many bits a sample the file must be able to keep.
 
     Returns
     -------
@@ -159,19 +157,16 @@ def check_target(path: str | os.PathLike[str], *, bit_depth: int = 8) -> Path:
     ValueError
         If the suffix is not one of a photo.
     PhotoError
-        If the format holds fewer bits, or `path` is a directory.
+        If `path` is a directory.
 
     Examples
     --------
-    >>> check_target("depth.jpg", bit_depth=16)
+    >>> check_target("photo.gif")
     Traceback (most recent call last):
-    fastrefocus.errors.PhotoError: depth.jpg cannot be written: JPEG does not keep 16 bits; PNG and TIFF do
+    ValueError: path must end in one of .png, .jpg, .jpeg, .tif, .tiff, got 'photo.gif'
     """
     target = Path(path)
-    file_format = _format_by_suffix(target)
-    if bit_depth > file_format.most_bits:
-        fitting = " and ".join(other.name for other in _FORMATS if bit_depth <= other.most_bits)
-        raise PhotoError(f"{target} cannot be written: {file_format.name} does not keep {bit_depth} bits; {fitting} do")
+    _format_by_suffix(target)
     return resolve_target(target, PhotoError)
 
 

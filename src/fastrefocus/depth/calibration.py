@@ -73,7 +73,7 @@ def calibrate_depth(
 ) -> DepthCalibration:
     """Turn depth into metres by points whose distance is known.
 
-    1 / z = gain * disparity + shift is fitted by robust least squares: of three points or more one may be wrong. Two
+    1 / z = gain * disparity + shift is fitted by robust least squares: among five points one may be quite wrong. Two
     points, one near and one far, give gain and shift, but nothing to check them by.
 
     Parameters

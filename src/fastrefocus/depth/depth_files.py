@@ -20,7 +20,7 @@ from fastrefocus.depth.pfm import encode_pfm, read_pfm
 from fastrefocus.depth.pictures import decode_picture, encode_picture, picture_format
 from fastrefocus.errors import DepthFileError
 from fastrefocus.files import replace_file, resolve_target
-from fastrefocus.photo import MAX_PIXELS, Photo, as_jpeg
+from fastrefocus.photo import MAX_PIXELS, Photo, as_jpeg, read_photo
 
 _NPY_MAGIC = b"\x93NUMPY"
 _FORMATS = {
@@ -65,7 +65,7 @@ class StoredDepth:
         if unit_m is not None and kind != "metric":
             raise ValueError(f"unit_m is for kind 'metric', and kind is {kind!r}")
         if self.samples.dtype == np.uint8 and kind == "metric":
-            raise DepthFileError(f"{self.name} must have 16 bits or floats to hold metric depth, got 8")
+            raise DepthFileError(f"{self.name} must have 16 bits to hold metric depth, got 8")
         integers = self.samples.dtype.kind == "u"
         if kind == "metric":
             values = self.samples * np.float64((_STEP_M if integers else 1.0) if unit_m is None else unit_m)
@@ -160,7 +160,8 @@ def write_depth(
         (H, W). Unknown pixels (NaN) stay unknown; GDepth cannot hold them.
     photo : Photo, str or os.PathLike, optional
         For JPEG: the photo that the depth belongs to. A JPEG file is copied byte for byte, with the depth added and
-        other GDepth removed; a `Photo` is written as `fastrefocus.write_photo` does. Other formats do not need it.
+        other GDepth removed; other files, and a `Photo`, are written as `fastrefocus.write_photo` does. Not looked at
+        for other formats.
 
     Raises
     ------
@@ -169,7 +170,7 @@ def write_depth(
     TypeError, ValueError
         If an argument is not as above, or the suffix is not one of those above.
     DepthFileError
-        If the format cannot hold the map, the photo's file is no whole JPEG, or `path` is a directory.
+        If the format cannot hold the map or the photo, the photo's file is damaged, or `path` is a directory.
 
     Notes
     -----
@@ -247,9 +248,8 @@ def _encode(depth: DepthMap, file_format: str, photo: Any) -> bytes:  # noqa: AN
             return with_gdepth(as_jpeg(photo), depth, "the photo")
         if photo is None:
             raise DepthFileError("a JPEG file has depth beside a photo: give photo")
-        jpeg = Path(photo).read_bytes()
-        if picture_format(jpeg) != "jpeg":
-            raise DepthFileError(f"{photo} is no JPEG file to be copied; a Photo can be given in its place")
+        data = Path(photo).read_bytes()
+        jpeg = data if picture_format(data) == "jpeg" else as_jpeg(read_photo(photo))
         return with_gdepth(jpeg, depth, str(photo))
     if file_format == "npy":
         stream = BytesIO()
