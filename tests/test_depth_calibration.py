@@ -113,6 +113,7 @@ def test_unknown_pixels_stay_so_and_give_no_distance():
     ("points", "distances", "message"),
     [
         ([], [], "points must be pairs"),
+        (POINTS[0], [1.0, 2.0], "points must be pairs"),
         ([(0.1, 0.2, 0.3)], [1.0], "points must be pairs"),
         ([(0.1, 0.2), (1.1, 0.5)], [1.0, 2.0], "fractions of width and height"),
         ([(0.1, 0.2), (np.nan, 0.5)], [1.0, 2.0], "fractions of width and height"),
@@ -136,6 +137,10 @@ def test_other_arguments_are_checked():
         fr.calibrate_depth(METRES, POINTS, DISTANCES)
     with pytest.raises(TypeError, match="shift must be a number"):
         fr.calibrate_depth(KINDS["inverse"], POINTS, DISTANCES, shift="0")
+    with pytest.raises(TypeError, match="points must hold numbers"):
+        fr.calibrate_depth(KINDS["inverse"], [(0.1, 0.2), (0.3,)], [1.0, 2.0])
+    with pytest.raises(TypeError, match="distances_m must hold numbers"):
+        fr.calibrate_depth(KINDS["inverse"], POINTS[:2], ["1 m", "2 m"])
     with pytest.raises(ValueError, match="contradict"):
         fr.calibrate_depth(KINDS["relative"], POINTS[:1], [5.0], shift=1.0)
 
@@ -157,9 +162,10 @@ def blur_of(lens, width=3000):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_blur_of_a_lens_by_exif_gives_metres(kind, lens):
-    radius = 30 * blur_of(lens)
-    strong = fr.ThinLens(lens.focal_length_mm, lens.f_number / 30, lens.focus_distance_m, lens.sensor_width_mm)
+@pytest.mark.parametrize("focus", [1.02, 2.5, 9.5])
+def test_the_blur_of_a_lens_by_exif_gives_metres(kind, focus, lens):
+    strong = fr.ThinLens(lens.focal_length_mm, lens.f_number / 30, focus, lens.sensor_width_mm)
+    radius = blur_of(strong)
     found = fr.calibrate_depth_by_blur(KINDS[kind], radius, strong)
     np.testing.assert_allclose(1 / found.depth.values, 1 / METRES, atol=2e-3)
     assert found.residuals_m is None

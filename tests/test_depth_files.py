@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -395,6 +396,16 @@ def test_depth_of_all_benchmarks_is_read(shared):
     disparity = fr.read_depth(shared / "data/rgbd/motorcycle/disparity.png", kind="inverse", zero_unknown=True)
     known = ~np.isnan(depth.values) & ~np.isnan(disparity.values)
     assert np.corrcoef(1 / depth.values[known], disparity.values[known])[0, 1] > 0.99
+
+
+def test_a_claim_of_pixels_takes_no_memory(tmp_path):
+    claim = npy_header(b"{'descr': '<f4', 'fortran_order': False, 'shape': (16000, 16000)}\n")
+    (tmp_path / "depth.npy").write_bytes(claim + bytes(100))
+    tracemalloc.start()
+    with pytest.raises(fr.DepthFileError):
+        fr.read_depth(tmp_path / "depth.npy", kind="metric")
+    assert tracemalloc.get_traced_memory()[1] < 1e7
+    tracemalloc.stop()
 
 
 def test_png_text_is_no_bomb(tmp_path):

@@ -267,6 +267,19 @@ def test_pixels_and_metadata_of_the_photo_stay(tmp_path):
     assert written == jpeg
 
 
+def test_xmp_stands_before_what_may_hold_offsets(tmp_path):
+    exif = Image.Exif()
+    exif[0x10F] = "Makers"
+    jpeg = plain_jpeg(exif=exif.tobytes(), icc_profile=b"profile")  # in APP2, as the index of several pictures is
+    written = JpegFile.split(write(tmp_path, fr.DepthMap([[1.0, 2.0]], "metric"), jpeg).read_bytes(), "")
+    kinds = [bytes(payload[:8]) for _, payload in written.segments[:5]]
+    assert kinds == [
+        b"JFIF\0\1\1\0",
+        *(start[:8] for start in (b"Exif\0\0" + exif.tobytes()[6:], STANDARD, EXTENDED)),
+        b"ICC_PROF",
+    ]
+
+
 def test_the_depth_is_written_as_the_specifications_have_it(tmp_path):
     values = np.random.default_rng(0).uniform(0.7, 5, (300, 200)).astype(np.float32)
     data = write(tmp_path, fr.DepthMap(values, "metric")).read_bytes()

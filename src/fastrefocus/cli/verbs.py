@@ -76,10 +76,10 @@ def depth(task: Task) -> Outcome:
     started = time.perf_counter()
     if args.depth is not None:
         found = args.depth
-    elif args.distance is not None:
-        found = fr.estimate_depth(photo.pixels, model=args.model, threads=args.threads)
     else:
-        found = inputs.estimate_depth(photo, args)
+        found = fr.estimate_depth(photo.pixels, model=args.model, threads=args.threads)
+        if args.distance is None and found.kind != "metric":
+            found = fr.postprocess_depth(found)
     report: dict[str, Any] = {}
     if args.distance is not None:
         calibration = inputs.calibrate(task, found)

@@ -6,6 +6,7 @@ relative depth 1 - value, and for depth already in metres, to be corrected, 1 / 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -194,8 +195,15 @@ def calibrate_depth_by_blur(depth: DepthMap, blur_radius: npt.ArrayLike, lens: T
     return DepthCalibration(_in_metres(disparity, gain, shift), gain, shift, residuals_px=residuals)
 
 
+def _numbers(values: Any, name: str) -> _Numbers:  # noqa: ANN401 - whatever the caller passed
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):  # ragged, or no numbers
+        raise TypeError(f"{name} must hold numbers, got {values!r}") from None
+
+
 def _checked_points(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    places = np.asarray(points, dtype=np.float64) if np.size(points) else np.zeros((0, 2))
+    places = _numbers(points, "points")
     if places.ndim != 2 or places.shape[1] != 2 or len(places) == 0:
         raise ValueError(f"points must be pairs (x, y), at least one, got {points!r}")
     if not ((places >= 0) & (places <= 1)).all():
@@ -204,7 +212,7 @@ def _checked_points(points: Sequence[tuple[float, float]]) -> list[tuple[float, 
 
 
 def _checked_distances(distances_m: Sequence[float], count: int) -> _Numbers:
-    distances = np.asarray(distances_m, dtype=np.float64)
+    distances = _numbers(distances_m, "distances_m")
     if distances.shape != (count,):
         raise ValueError(f"distances_m must have one distance for each of {count} points, got {distances_m!r}")
     if not (distances > 0).all() or np.isinf(distances).all():

@@ -309,5 +309,5 @@ def _read_npy(file: Path) -> npt.NDArray[Any]:
         with np.errstate(over="ignore"):  # infinite: refused with the other values
             return np.array(array, np.float32)
     if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
-        return np.array(array, array.dtype.newbyteorder("="))
+        return np.array(array)
     raise DepthFileError(f"{file} must hold float, uint8 or uint16, got {array.dtype}")

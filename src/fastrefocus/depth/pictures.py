@@ -17,7 +17,10 @@ Samples = npt.NDArray[Any]  # uint8, uint16 or float32
 #: The first bytes of a file -> its format, as in the names of libvips' operations.
 _MAGIC = {b"\x89PNG\r\n\x1a\n": "png", b"II*\0": "tiff", b"MM\0*": "tiff", b"\xff\xd8\xff": "jpeg"}
 
-_SAVE_OPTIONS: dict[str, dict[str, Any]] = {"png": {}, "tiff": {"compression": "deflate", "predictor": "horizontal"}}
+_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
+    "png": {"filter": "sub"},
+    "tiff": {"compression": "deflate", "predictor": "horizontal"},
+}
 
 #: libvips' names for a text that describes the picture: TIFF's ImageDescription, and PNG's keyword Description.
 _DESCRIPTION = re.compile(r"image-description|png-comment-\d+-Description")
