@@ -282,6 +282,8 @@ def npy_header(text):
         (npy_header(b"{'descr': '<i4', 'fortran_order': False, 'shape': (1, 2)}\n") + bytes(8), "must hold float"),
         (npy_header(b"{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1, 2)}\n") + bytes(8), "must hold"),
         (npy_header(b"{'descr': '<f4', " * 500), "cannot be read"),
+        (npy_header(b"(" * 4000), "cannot be read"),
+        (npy_header(b"{'descr': '\xff"), "cannot be read"),
     ],
 )
 def test_a_broken_file_is_a_clear_error(content, message, tmp_path):
@@ -348,6 +350,22 @@ def test_a_note_that_makes_no_sense_is_refused(note, tmp_path):
 def test_descriptions_by_others_say_nothing(text, tmp_path):
     tifffile.imwrite(tmp_path / "depth.tif", np.array([[0, 65535]], np.uint16), description=text, metadata=None)
     np.testing.assert_array_equal(fr.read_depth(tmp_path / "depth.tif", kind="relative").values, [[0, 1]])
+
+
+def test_a_description_in_another_encoding_says_nothing(tmp_path):
+    write_grey(tmp_path / "depth.png", np.array([[0, 65535]], np.uint16))
+    data = (tmp_path / "depth.png").read_bytes()
+    for text in ("Description\0Tiefe, grün", "Größe\0"):
+        (tmp_path / "depth.png").write_bytes(data[:33] + chunk(b"tEXt", text.encode("latin-1")) + data[33:])
+        np.testing.assert_array_equal(fr.read_depth(tmp_path / "depth.png", kind="relative").values, [[0, 1]])
+
+
+def test_signalling_nan_is_unknown_like_any_other(tmp_path):
+    values = np.array([[0x7F800001, 0x3F800000]], np.uint32).view(np.float32)
+    np.save(tmp_path / "depth.npy", values)
+    fr.write_depth(tmp_path / "depth.pfm", fr.DepthMap(values, "metric"))
+    for name in ("depth.npy", "depth.pfm"):
+        np.testing.assert_array_equal(fr.read_depth(tmp_path / name, kind="metric").values, [[np.nan, 1]])
 
 
 def test_there_is_no_file(tmp_path):

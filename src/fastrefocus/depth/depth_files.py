@@ -67,10 +67,10 @@ class StoredDepth:
         if self.samples.dtype == np.uint8 and kind == "metric":
             raise DepthFileError(f"{self.name} must have 16 bits to hold metric depth, got 8")
         integers = self.samples.dtype.kind == "u"
+        with np.errstate(invalid="ignore"):  # signalling NaN
+            values = fractions(self.samples) if integers and kind != "metric" else self.samples.astype(np.float64)
         if kind == "metric":
-            values = self.samples * np.float64((_STEP_M if integers else 1.0) if unit_m is None else unit_m)
-        else:
-            values = fractions(self.samples) if integers else self.samples.astype(np.float64)
+            values *= (_STEP_M if integers else 1.0) if unit_m is None else unit_m
         unknown = np.isposinf(values) if kind == "inverse" else np.zeros(values.shape, np.bool_)
         if zero_unknown or kind == "metric":
             unknown |= values == 0
@@ -301,12 +301,12 @@ def _note_of(description: str | None) -> Any:  # noqa: ANN401 - JSON that anybod
 def _read_npy(file: Path) -> npt.NDArray[Any]:
     try:  # mapped: a file that claims more than it has is refused before memory is taken
         array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, OverflowError, TypeError, SyntaxError, MemoryError) as error:
+    except Exception as error:  # of a damaged header NumPy raises whatever its parser does
         raise DepthFileError(f"{file} cannot be read; it may be damaged or cut short ({error})") from None
     if array.ndim != 2 or not 0 < array.size <= MAX_PIXELS:
         raise DepthFileError(f"{file} must have shape (H, W) with 1 to {MAX_PIXELS} pixels, got {array.shape}")
     if array.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # infinite: refused with the other values
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite: refused with the other values; signalling NaN
             return np.array(array, np.float32)
     if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
         return np.array(array)

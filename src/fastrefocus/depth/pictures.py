@@ -66,11 +66,11 @@ def decode_picture(data: bytes, name: str) -> tuple[Samples, str | None]:
         image = getattr(pyvips.Image, f"{file_format}load_buffer")(data, fail_on="error")
         dtype = _check_header(image, name)
         memory = interruptible(image, image.write_to_memory)
-        texts = [image.get(field) for field in image.get_fields() if _DESCRIPTION.fullmatch(field)]
+        description = _description_of(image)
     except pyvips.Error as error:
         raise DepthFileError(f"{name} cannot be decoded; it may be damaged or cut short{reason_of(error)}") from None
     samples = np.frombuffer(memory, dtype).reshape(image.height, image.width, image.bands)
-    return _grey(samples, name), texts[0] if texts else None
+    return _grey(samples, name), description
 
 
 def encode_picture(samples: npt.NDArray[np.uint16], file_format: str, description: str | None = None) -> bytes:
@@ -98,6 +98,13 @@ def _check_header(image: "pyvips.Image", name: str) -> npt.DTypeLike:
             f"{name} has {image.bands} channels of type {image.format}; one of uint8, uint16 or float32 is read"
         )
     return dtype
+
+
+def _description_of(image: "pyvips.Image") -> str | None:
+    try:
+        return next((str(image.get(name)) for name in image.get_fields() if _DESCRIPTION.fullmatch(name)), None)
+    except UnicodeDecodeError:  # a text, or the name of one, that somebody else has written
+        return None
 
 
 def _grey(samples: Samples, name: str) -> Samples:
