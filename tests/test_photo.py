@@ -577,6 +577,15 @@ def test_target_is_checked_by_itself(tmp_path):
         check_target(tmp_path / "nowhere" / "x.png")
 
 
+def test_texts_in_other_encodings_are_passed_over(tmp_path):
+    write_photo(tmp_path / "in.png", [[0.0, 1.0]])
+    png = (tmp_path / "in.png").read_bytes()
+    text = b"tEXt" + "Größe\0groß".encode("latin-1")
+    chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
+    (tmp_path / "in.png").write_bytes(png[:33] + chunk + png[33:])
+    np.testing.assert_array_equal(read_photo(tmp_path / "in.png").pixels, [[0, 1]])
+
+
 def test_photo_is_frozen():
     with pytest.raises(AttributeError):
         Photo(np.zeros((2, 3), np.float32)).bit_depth = 16

@@ -251,8 +251,7 @@ def _decode(file: Path) -> tuple[_Samples, int, bytes | None, bytes | None]:
         raise PhotoError(f"{file} cannot be decoded; it may be damaged or cut short{reason_of(error)}") from None
     samples = np.frombuffer(memory, f"u{bit_depth // 8}").reshape(image.height, image.width, image.bands)
     orientation, block = _read_exif(data, image, file_format)
-    fields = image.get_fields()
-    icc_profile = image.get("icc-profile-data") if "icc-profile-data" in fields else None
+    icc_profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
     return turn(samples, orientation), bit_depth, block, icc_profile
 
 
@@ -290,7 +289,7 @@ def _read_exif(data: bytes, image: "pyvips.Image", file_format: _FileFormat) -> 
     try:
         if file_format.name == "TIFF":
             return exif.from_tiff(data)
-        if "exif-data" in image.get_fields():
+        if image.get_typeof("exif-data"):  # get_fields() fails on names that are not UTF-8
             return exif.upright(image.get("exif-data").removeprefix(b"Exif\0\0"))
     except ValueError:  # a photo is worth having without it; its orientation is then unknown
         pass
