@@ -335,7 +335,7 @@ def test_values_that_are_no_such_depth_are_refused(kind, value, message, tmp_pat
         {"kind": "inverse", "start": 0, "end": 1, "reciprocal": True, "zero_unknown": False},
         {"kind": ["metric"], "start": 1, "end": 2, "reciprocal": False, "zero_unknown": False},
         {"kind": "metric", "start": 1, "end": 1e300, "reciprocal": False, "zero_unknown": False},
-        {"kind": "metric", "start": 1, "end": 2, "reciprocal": False, "zero_unknown": "x"},
+        {"kind": "metric", "start": 1, "end": 2, "reciprocal": False, "zero_unknown": 1e400},
         {"kind": "relative", "start": 0, "end": 2, "reciprocal": False, "zero_unknown": False},
     ],
 )

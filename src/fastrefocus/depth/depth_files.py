@@ -1,86 +1,24 @@
 """Depth files: PNG, TIFF, NPY, PFM, and the depth that JPEG and HEIC photos carry."""
 
-import json
 import os
-from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
-import numpy.typing as npt
-
 from fastrefocus import checks
-from fastrefocus.depth.coding import WHITE, Coding, coding_of, fractions
+from fastrefocus.depth import npy, pfm
 from fastrefocus.depth.depth_map import DepthMap, Kind
 from fastrefocus.depth.gdepth import read_gdepth, with_gdepth
 from fastrefocus.depth.heic import is_heic, read_heic
-from fastrefocus.depth.pfm import MAGIC as _PFM_MAGIC
-from fastrefocus.depth.pfm import encode_pfm, read_pfm
-from fastrefocus.depth.pictures import decode_picture, encode_picture, picture_format
+from fastrefocus.depth.noted_picture import encode_noted, read_noted
+from fastrefocus.depth.pictures import picture_format
+from fastrefocus.depth.stored_depth import StoredDepth
 from fastrefocus.errors import DepthFileError
 from fastrefocus.files import replace_file, resolve_target
-from fastrefocus.photo import MAX_PIXELS, Photo, as_jpeg, read_photo
+from fastrefocus.photo import Photo, as_jpeg, read_photo
 
-_NPY_MAGIC = b"\x93NUMPY"
 _FORMATS = {
     ".png": "png", ".tif": "tiff", ".tiff": "tiff", ".npy": "npy", ".pfm": "pfm", ".jpg": "jpeg", ".jpeg": "jpeg",
 }  # fmt: skip
-
-#: Metres of a step of depth in whole numbers, where nothing else is said: millimetres, as RGB-D cameras have it.
-_STEP_M = 0.001
-
-#: What `write_depth` notes in a picture, under this name in JSON.
-_NOTE = "fastrefocus_depth"
-
-
-@dataclass(frozen=True, eq=False)
-class StoredDepth:
-    """What a depth file holds.
-
-    Parameters
-    ----------
-    samples : ndarray
-        (H, W): float32 in the unit of `kind`, or uint8, uint16 or float32 as stored.
-    kind : {"relative", "inverse", "metric"} or None
-        What the file says that they are; None where it says nothing.
-    name : str
-        The file, for error messages.
-    """
-
-    samples: npt.NDArray[Any]
-    kind: Kind | None
-    name: str
-
-    def as_map(self, kind: Kind | None, unit_m: float | None, zero_unknown: bool) -> DepthMap:
-        """Return the depth; see `read_depth`."""
-        if self.kind is not None:
-            if kind not in (None, self.kind):
-                raise DepthFileError(f"{self.name} says that its depth is {self.kind}, and kind is {kind!r}")
-            if unit_m is not None or zero_unknown:
-                raise DepthFileError(f"{self.name} says itself what its values mean: no unit_m or zero_unknown")
-            return self._checked(self.samples, self.kind)
-        if kind is None:
-            raise DepthFileError(f"{self.name} does not say what its values mean: give its kind")
-        if unit_m is not None and kind != "metric":
-            raise ValueError(f"unit_m is for kind 'metric', and kind is {kind!r}")
-        if self.samples.dtype == np.uint8 and kind == "metric":
-            raise DepthFileError(f"{self.name} must have 16 bits to hold metric depth, got 8")
-        integers = self.samples.dtype.kind == "u"
-        with np.errstate(invalid="ignore"):  # signalling NaN
-            values = fractions(self.samples) if integers and kind != "metric" else self.samples.astype(np.float64)
-        if kind == "metric":
-            values *= (_STEP_M if integers else 1.0) if unit_m is None else unit_m
-        unknown = np.isposinf(values) if kind == "inverse" else np.zeros(values.shape, np.bool_)
-        if zero_unknown or kind == "metric":
-            unknown |= values == 0
-        return self._checked(np.where(unknown, np.nan, values), kind)
-
-    def _checked(self, values: npt.NDArray[Any], kind: Kind) -> DepthMap:
-        try:
-            return DepthMap(values, kind)
-        except ValueError as error:
-            raise DepthFileError(f"{self.name}: {error}") from None
 
 
 def read_depth(
@@ -229,16 +167,16 @@ def load_depth_file(path: str | os.PathLike[str]) -> StoredDepth:
     with file.open("rb") as stream:
         head = stream.read(12)
     name = str(file)
-    if head.startswith(_NPY_MAGIC):
-        return StoredDepth(_read_npy(file), None, name)
+    if head.startswith(npy.MAGIC):
+        return StoredDepth(npy.read_npy(file), None, name)
     if picture_format(head) == "jpeg":
         return StoredDepth(*read_gdepth(file.read_bytes(), name), name)
     if picture_format(head) is not None:
-        return _read_picture(file.read_bytes(), name)
+        return StoredDepth(*read_noted(file.read_bytes(), name), name)
     if is_heic(head):
         return StoredDepth(*read_heic(file.read_bytes(), name), name)
-    if head[:2] == _PFM_MAGIC:
-        return StoredDepth(read_pfm(file.read_bytes(), name), None, name)
+    if head[:2] == pfm.MAGIC:
+        return StoredDepth(pfm.read_pfm(file.read_bytes(), name), None, name)
     raise DepthFileError(f"{file} is no depth file: PNG, TIFF, NPY, grey PFM, JPEG with GDepth and HEIC are read")
 
 
@@ -252,62 +190,7 @@ def _encode(depth: DepthMap, file_format: str, photo: Any) -> bytes:  # noqa: AN
         jpeg = data if picture_format(data) == "jpeg" else as_jpeg(read_photo(photo))
         return with_gdepth(jpeg, depth, str(photo))
     if file_format == "npy":
-        stream = BytesIO()
-        np.save(stream, depth.values, allow_pickle=False)
-        return stream.getvalue()
-    return encode_pfm(depth.values) if file_format == "pfm" else _encode_picture(depth, file_format)
-
-
-def _encode_picture(depth: DepthMap, file_format: str) -> bytes:
-    coding = coding_of(depth)
-    unknown = np.isnan(depth.values)
-    first = int(unknown.any())  # the sample of coding.start
-    samples = np.rint(first + coding.encode(depth.values) * (WHITE - first))
-    note = {
-        "kind": coding.kind,
-        "start": coding.start,
-        "end": coding.end,
-        "reciprocal": coding.reciprocal,
-        "zero_unknown": bool(first),
-    }
-    return encode_picture(np.where(unknown, 0, samples).astype(np.uint16), file_format, json.dumps({_NOTE: note}))
-
-
-def _read_picture(data: bytes, name: str) -> StoredDepth:
-    samples, description = decode_picture(data, name)
-    note = _note_of(description)
-    if note is None:
-        return StoredDepth(samples, None, name)
-    try:
-        coding = Coding(kind=note["kind"], start=note["start"], end=note["end"], reciprocal=note["reciprocal"])
-        first = int(note["zero_unknown"])
-        valid = coding.is_valid() and samples.dtype == np.uint16
-    except (KeyError, TypeError, ValueError):
-        valid = False
-    if not valid:
-        raise DepthFileError(f"{name} has a note about its depth that does not make sense: {note!r:.200}")
-    values = coding.decode((samples.astype(np.float64) - first) / (WHITE - first))
-    return StoredDepth(np.where(samples < first, np.float32(np.nan), values), coding.kind, name)
-
-
-def _note_of(description: str | None) -> Any:  # noqa: ANN401 - JSON that anybody may have written
-    try:
-        content = json.loads(description or "null")
-    except (ValueError, RecursionError):
-        return None
-    return content.get(_NOTE) if isinstance(content, dict) else None
-
-
-def _read_npy(file: Path) -> npt.NDArray[Any]:
-    try:  # mapped: a file that claims more than it has is refused before memory is taken
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # of a damaged header NumPy raises whatever its parser does
-        raise DepthFileError(f"{file} cannot be read; it may be damaged or cut short ({error})") from None
-    if array.ndim != 2 or not 0 < array.size <= MAX_PIXELS:
-        raise DepthFileError(f"{file} must have shape (H, W) with 1 to {MAX_PIXELS} pixels, got {array.shape}")
-    if array.dtype.kind == "f":
-        with np.errstate(over="ignore", invalid="ignore"):  # infinite: refused with the other values; signalling NaN
-            return np.array(array, np.float32)
-    if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
-        return np.array(array)
-    raise DepthFileError(f"{file} must hold float, uint8 or uint16, got {array.dtype}")
+        return npy.encode_npy(depth.values)
+    if file_format == "pfm":
+        return pfm.encode_pfm(depth.values)
+    return encode_noted(depth, file_format)
