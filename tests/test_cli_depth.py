@@ -127,6 +127,8 @@ def test_a_smaller_map_is_brought_to_the_photos_size_and_refined(run, jpeg, tmp_
     assert run("blur", jpeg, "out.png", *options)[0] == 0
     assert seen[0].values.shape == (60, 80)
     assert run("blur", jpeg, "out2.png", *options, "--no-refine")[0] == 0
+    paper = ["--depth", tmp_path / "small.png", "--method", "paper"]
+    assert run("blur", jpeg, "out3.png", *paper)[0] == 0
     assert len(seen) == 1
 
 
@@ -165,7 +167,9 @@ def test_distances_give_metres(run, jpeg, ramp, tmp_path):
 
 def test_the_exif_knows_one_distance(run, jpeg, ramp, tmp_path):
     options = ["--depth", ramp, "--distance", "0.01,0.5=exif"]
-    assert run("depth", jpeg, "two.png", *options, "--distance", "0.99,0.5=10")[0] == 0
+    code, said, _ = run("depth", jpeg, "two.png", *options, "--distance", "0.99,0.5=10")
+    assert code == 0
+    assert "from its EXIF: the subject is 1 m away" in said
     assert run("depth", jpeg, "shift.png", *options, "--shift", "0.1")[0] == 0
     for name in ("two.png", "shift.png"):
         np.testing.assert_allclose(1 / fr.read_depth(tmp_path / name).values, 1 / METRES, atol=0.01)

@@ -91,15 +91,14 @@ def given_depth(photo: fr.Photo, depth: fr.DepthMap) -> fr.DepthMap:
 def depth_of(task: Task, *, refine: bool = True) -> fr.DepthMap:
     """Return the depth of the file, or estimate it, in the photo's size.
 
-    Depth of fewer pixels, and estimated depth if `refine`, is refined, unless the options say otherwise.
+    If `refine`, estimated depth and that of a file of fewer pixels is refined, unless the options say otherwise.
     """
     photo, args = task.photo, task.args
     progress = Progress(task.callback, "depth", 1)
     progress(0)
     depth = estimate_depth(photo, args) if args.depth is None else given_depth(photo, args.depth)
-    if args.depth is not None:
-        refine = args.depth.values.size < depth.values.size
-    if args.refine or (args.refine is None and refine):
+    smeared = args.depth is None or args.depth.values.size < depth.values.size
+    if args.refine or (args.refine is None and refine and smeared):
         depth = fr.refine_depth(depth, photo.pixels, threads=args.threads)
     if args.depth_range is not None:
         depth = _in_metres(depth.values, args.depth_range)
@@ -114,15 +113,19 @@ def estimate_depth(photo: fr.Photo, args: argparse.Namespace) -> fr.DepthMap:
 
 def calibrate(task: Task, depth: fr.DepthMap) -> fr.DepthCalibration:
     """Turn depth into metres by the distances that the options give, or the photo's EXIF."""
-    subject = read_lens(task.photo.exif or b"").subject_distance_m
     points, metres = [], []
     for point, distance in task.args.distance:
-        known = subject if distance is None else distance
-        if known is None:
-            raise ValueError("the photo's EXIF does not give the subject's distance: give --distance X,Y=METRES")
         points.append(point)
-        metres.append(known)
+        metres.append(_subject_distance(task) if distance is None else distance)
     return fr.calibrate_depth(depth, points, metres, shift=task.args.shift)
+
+
+def _subject_distance(task: Task) -> float:
+    distance = read_lens(task.photo.exif or b"").subject_distance_m
+    if distance is None:
+        raise ValueError("the photo's EXIF does not give the subject's distance: give --distance X,Y=METRES")
+    task.say(f"from its EXIF: the subject is {distance:g} m away")
+    return distance
 
 
 def _in_metres(values: FloatArray, span: fr.DepthRange) -> fr.DepthMap:

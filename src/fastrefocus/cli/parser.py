@@ -312,7 +312,7 @@ def _add_depth_source(verb: argparse.ArgumentParser) -> "argparse._ArgumentGroup
         "--zero-unknown",
         action="store_true",
         default=None,
-        help="0 is unknown, too, in a relative or inverse file: taken from the nearest pixel that is known",
+        help="0 is unknown, too, in a relative or inverse file",
     )
     return group
 

@@ -84,10 +84,10 @@ def depth(task: Task) -> Outcome:
     if args.distance is not None:
         calibration = inputs.calibrate(task, found)
         found = calibration.depth
-        residuals = [] if calibration.residuals_m is None else calibration.residuals_m.tolist()
+        assert calibration.residuals_m is not None
+        residuals = calibration.residuals_m.tolist()
         task.say(f"in metres; off at the points by {', '.join(f'{residual:+.3g} m' for residual in residuals)}")
-        fit = {"gain": calibration.gain, "shift": calibration.shift, "residuals_m": residuals}
-        report["calibration"] = fit
+        report["calibration"] = {"gain": calibration.gain, "shift": calibration.shift, "residuals_m": residuals}
     report["seconds"] = _rounded({"depth": time.perf_counter() - started})
     progress(1)
     source = photo if task.source.startswith(inputs.SAMPLE_PREFIX) else task.source
