@@ -572,11 +572,18 @@ def test_overwritten_file_keeps_its_permissions(tmp_path, monkeypatch):
 
 
 def test_target_is_checked_by_itself(tmp_path):
-    assert check_target(tmp_path / "x.TIF", bit_depth=16) == Path(os.path.realpath(tmp_path)) / "x.TIF"
-    with pytest.raises(PhotoError, match=r"x\.jpeg cannot be written: JPEG does not keep 16 bits; PNG and TIFF do"):
-        check_target(tmp_path / "x.jpeg", bit_depth=16)
+    assert check_target(tmp_path / "x.TIF") == Path(os.path.realpath(tmp_path)) / "x.TIF"
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         check_target(tmp_path / "nowhere" / "x.png")
+
+
+def test_texts_in_other_encodings_are_passed_over(tmp_path):
+    write_photo(tmp_path / "in.png", [[0.0, 1.0]])
+    png = (tmp_path / "in.png").read_bytes()
+    text = b"tEXt" + "Größe\0groß".encode("latin-1")
+    chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
+    (tmp_path / "in.png").write_bytes(png[:33] + chunk + png[33:])
+    np.testing.assert_array_equal(read_photo(tmp_path / "in.png").pixels, [[0, 1]])
 
 
 def test_photo_is_frozen():

@@ -1,13 +1,17 @@
 from .deconvolution.deblur import deblur
 from .deconvolution.deconvolve import deconvolve
 from .deconvolution.result import Candidate, DeconvolutionResult
+from .depth.calibration import DepthCalibration, calibrate_depth, calibrate_depth_by_blur
+from .depth.depth_files import read_depth, write_depth
 from .depth.depth_map import DepthMap
 from .depth.estimate import estimate_depth
 from .depth.postprocess import postprocess_depth
 from .depth.refine import refine_depth
+from .depth.resize import resize_depth
 from .errors import (
     Cancelled,
     ConvergenceWarning,
+    DepthFileError,
     FastRefocusError,
     LibraryError,
     ModelError,
@@ -40,6 +44,8 @@ __all__ = [
     "Candidate",
     "ConvergenceWarning",
     "DeconvolutionResult",
+    "DepthCalibration",
+    "DepthFileError",
     "DepthMap",
     "DepthRange",
     "DiskFit",
@@ -58,6 +64,8 @@ __all__ = [
     "ThinLens",
     "ThresholdBlur",
     "blur_by_depth",
+    "calibrate_depth",
+    "calibrate_depth_by_blur",
     "coc_from_depth",
     "deblur",
     "deconvolve",
@@ -70,11 +78,14 @@ __all__ = [
     "missing_blur",
     "polygon_psf",
     "postprocess_depth",
+    "read_depth",
     "read_photo",
     "refine_depth",
     "refocus",
     "render_defocus",
     "render_focus_sweep",
+    "resize_depth",
     "synthesize",
+    "write_depth",
     "write_photo",
 ]

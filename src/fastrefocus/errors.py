@@ -9,6 +9,10 @@ class PhotoError(FastRefocusError, ValueError):
     """A file is not a photo that can be read, or cannot be written as one."""
 
 
+class DepthFileError(FastRefocusError, ValueError):
+    """A file holds no depth that can be read, or cannot hold the depth that is to be written."""
+
+
 class ModelError(FastRefocusError, ValueError):
     """An ONNX file is broken, or is not a depth model of the form expected."""
 

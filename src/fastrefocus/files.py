@@ -6,6 +6,24 @@ import shutil
 from pathlib import Path
 
 
+def resolve_target(target: Path, error: type[Exception]) -> Path:
+    """Return the file that `replace_file` is to write: that to which a symbolic link points.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    error
+        If it is a directory.
+    """
+    real = Path(os.path.realpath(target))
+    if real.is_dir():
+        raise error(f"{target} cannot be written: it is a directory")
+    if not real.parent.is_dir():
+        raise FileNotFoundError(f"{target} cannot be written: there is no folder {real.parent}")
+    return real
+
+
 def replace_file(target: Path, data: bytes) -> None:
     """Put `data` where `target` is, with its permissions, or leave it as it was."""
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")

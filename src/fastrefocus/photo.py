@@ -19,7 +19,7 @@ import numpy.typing as npt
 from fastrefocus import exif
 from fastrefocus.arrays import FloatArray, as_image, as_plane
 from fastrefocus.errors import PhotoError
-from fastrefocus.files import replace_file
+from fastrefocus.files import replace_file, resolve_target
 
 if TYPE_CHECKING:
     import pyvips
@@ -137,15 +137,13 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     )
 
 
-def check_target(path: str | os.PathLike[str], *, bit_depth: int = 8) -> Path:
+def check_target(path: str | os.PathLike[str]) -> Path:
     """Refuse a file that `write_photo` could not write, before any work is done for it.
 
     Parameters
     ----------
     path : str or os.PathLike
         The file to be written; it need not exist.
-    bit_depth : int
-        How many bits a sample the file must be able to keep.
 
     Returns
     -------
@@ -159,25 +157,17 @@ def check_target(path: str | os.PathLike[str], *, bit_depth: int = 8) -> Path:
     ValueError
         If the suffix is not one of a photo.
     PhotoError
-        If the format holds fewer bits, or `path` is a directory.
+        If `path` is a directory.
 
     Examples
     --------
-    >>> check_target("depth.jpg", bit_depth=16)
+    >>> check_target("photo.gif")
     Traceback (most recent call last):
-    fastrefocus.errors.PhotoError: depth.jpg cannot be written: JPEG does not keep 16 bits; PNG and TIFF do
+    ValueError: path must end in one of .png, .jpg, .jpeg, .tif, .tiff, got 'photo.gif'
     """
     target = Path(path)
-    file_format = _format_by_suffix(target)
-    if bit_depth > file_format.most_bits:
-        fitting = " and ".join(other.name for other in _FORMATS if bit_depth <= other.most_bits)
-        raise PhotoError(f"{target} cannot be written: {file_format.name} does not keep {bit_depth} bits; {fitting} do")
-    real = Path(os.path.realpath(target))
-    if real.is_dir():
-        raise PhotoError(f"{target} cannot be written: it is a directory")
-    if not real.parent.is_dir():
-        raise FileNotFoundError(f"{target} cannot be written: there is no folder {real.parent}")
-    return real
+    _format_by_suffix(target)
+    return resolve_target(target, PhotoError)
 
 
 def write_photo(path: str | os.PathLike[str], pixels: npt.ArrayLike, *, like: Photo | None = None) -> None:
@@ -235,6 +225,17 @@ def write_photo(path: str | os.PathLike[str], pixels: npt.ArrayLike, *, like: Ph
     replace_file(real, data)
 
 
+def as_jpeg(photo: Photo) -> bytes:
+    """Return the JPEG file that `write_photo` writes of a photo.
+
+    Raises
+    ------
+    ValueError
+        If a JPEG file cannot hold it.
+    """
+    return _encode(as_image(photo.pixels, "photo.pixels", least=-math.inf), photo, _format_by_suffix(Path("photo.jpg")))
+
+
 def _decode(file: Path) -> tuple[_Samples, int, bytes | None, bytes | None]:
     """Return (H, W, C) samples, upright, the bit depth, the EXIF block and the ICC profile."""
     import pyvips
@@ -245,14 +246,13 @@ def _decode(file: Path) -> tuple[_Samples, int, bytes | None, bytes | None]:
     try:
         image = getattr(pyvips.Image, f"{file_format.name.lower()}load_buffer")(data, fail_on="error")
         bit_depth = _check_header(file, image)
-        memory = _interruptible(image, image.write_to_memory)
+        memory = interruptible(image, image.write_to_memory)
     except pyvips.Error as error:
-        raise PhotoError(f"{file} cannot be decoded; it may be damaged or cut short{_reason(error)}") from None
+        raise PhotoError(f"{file} cannot be decoded; it may be damaged or cut short{reason_of(error)}") from None
     samples = np.frombuffer(memory, f"u{bit_depth // 8}").reshape(image.height, image.width, image.bands)
     orientation, block = _read_exif(data, image, file_format)
-    fields = image.get_fields()
-    icc_profile = image.get("icc-profile-data") if "icc-profile-data" in fields else None
-    return _turn(samples, orientation), bit_depth, block, icc_profile
+    icc_profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
+    return turn(samples, orientation), bit_depth, block, icc_profile
 
 
 def _read_bytes(file: Path) -> tuple[bytes, _FileFormat]:
@@ -289,15 +289,23 @@ def _read_exif(data: bytes, image: "pyvips.Image", file_format: _FileFormat) -> 
     try:
         if file_format.name == "TIFF":
             return exif.from_tiff(data)
-        if "exif-data" in image.get_fields():
+        if image.get_typeof("exif-data"):  # get_fields() fails on names that are not UTF-8
             return exif.upright(image.get("exif-data").removeprefix(b"Exif\0\0"))
     except ValueError:  # a photo is worth having without it; its orientation is then unknown
         pass
     return 1, None
 
 
-def _turn(samples: _Samples, orientation: int) -> _Samples:
-    """Return a view for which row 0 is the top and column 0 the left (EXIF 2.32, section 4.6.4)."""
+def turn(samples: _Samples, orientation: int) -> _Samples:
+    """Return a view for which row 0 is the top and column 0 the left (EXIF 2.32, section 4.6.4).
+
+    Parameters
+    ----------
+    samples : ndarray
+        (H, W) or (H, W, C), as stored in the file.
+    orientation : int
+        1 to 8.
+    """
     if orientation >= 5:
         samples = samples.swapaxes(0, 1)
     down = -1 if orientation in (3, 4, 7, 8) else 1
@@ -337,9 +345,9 @@ def _encode(image: FloatArray, like: Photo, file_format: _FileFormat) -> bytes:
         picture.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
     save = getattr(picture, f"{file_format.name.lower()}save_buffer")
     try:  # keep: left alone, libvips would write an EXIF block of its own
-        data: bytes = _interruptible(picture, lambda: save(keep="icc", **file_format.save_options))
+        data: bytes = interruptible(picture, lambda: save(keep="icc", **file_format.save_options))
     except pyvips.Error as error:
-        raise ValueError(f"{file_format.name} cannot hold it{_reason(error)}") from None
+        raise ValueError(f"{file_format.name} cannot hold it{reason_of(error)}") from None
     return data if like.exif is None else file_format.insert_exif(data, like.exif)
 
 
@@ -350,7 +358,7 @@ def _quantise(values: FloatArray, bit_depth: int) -> _Samples:
     return scaled.astype(np.uint8 if bit_depth == 8 else np.uint16)
 
 
-def _interruptible(image: "pyvips.Image", work: Callable[[], _Result]) -> _Result:
+def interruptible(image: "pyvips.Image", work: Callable[[], _Result]) -> _Result:
     """Let libvips work on `image` in another thread, as Ctrl-C waits for the end of a call into C."""
     with ThreadPoolExecutor(1, thread_name_prefix="fastrefocus-photo") as pool:
         try:
@@ -360,7 +368,7 @@ def _interruptible(image: "pyvips.Image", work: Callable[[], _Result]) -> _Resul
             raise
 
 
-def _reason(error: "pyvips.Error") -> str:
+def reason_of(error: "pyvips.Error") -> str:
     """Return libvips' first line about an error, as " (...)"."""
     lines = [line.strip() for line in error.detail.splitlines() if line.strip()]
     return f" ({lines[0]})" if lines else ""

@@ -17,7 +17,7 @@ import fastrefocus as fr
 from fastrefocus.cli.checks import UsageError
 from fastrefocus.cli.inputs import SAMPLE_PREFIX, Task, read
 from fastrefocus.cli.parser import build_parser
-from fastrefocus.photo import check_target
+from fastrefocus.cli.verbs import DepthFile
 
 _FAILURES = (fr.FastRefocusError, ImportError, OSError, ValueError, TypeError, MemoryError)
 
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(job: Job, args: argparse.Namespace) -> None:
     targets = list(job.unwritten)
     for target in targets:
-        check_target(target, bit_depth=args.bit_depth)
+        args.check_target(target)
         if target.exists() and not args.force:
             raise FileExistsError(f"{target} exists; --force overwrites it")
     started = time.perf_counter()
@@ -87,9 +87,12 @@ def _run(job: Job, args: argparse.Namespace) -> None:
         print(f"fastrefocus {args.verb}: {job.source}: {message}", file=sys.stderr)
 
     with _progress_bar(Path(job.source).name, sys.stderr.isatty()) as callback:
-        outcome = args.run(Task(photo, args, say, callback))
+        outcome = args.run(Task(photo, args, say, callback, job.source))
         for target, result in zip(targets, outcome.photos, strict=True):
-            fr.write_photo(target, result.pixels, like=result)
+            if isinstance(result, DepthFile):
+                fr.write_depth(target, result.depth, photo=result.photo)
+            else:
+                fr.write_photo(target, result.pixels, like=result)
             job.unwritten.remove(target)
     if args.json:
         files = {} if args.steps is None else {"files": [str(target) for target in targets]}
@@ -116,7 +119,7 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
         raise UsageError(f"{output} is not a folder, and {reason}")
     jobs = []
     for source in args.inputs:
-        name = output / _file_name(source, args.bit_depth)
+        name = output / _file_name(source, args.suffix)
         if args.steps is None:
             jobs.append(Job(source, name, [name, *_map_files(name, args)]))
         else:
@@ -141,10 +144,11 @@ def _map_files(output: Path, args: argparse.Namespace) -> list[Path]:
     return [folder / f"{output.stem}_{name}.png" for name in ("radius", "destroyed", "residual")]
 
 
-def _file_name(source: str, bit_depth: int) -> str:
+def _file_name(source: str, suffix: str | None) -> str:
+    """Return the name of an output in a folder; None keeps the input's suffix."""
     if source.startswith(SAMPLE_PREFIX):
         return source.removeprefix(SAMPLE_PREFIX) + ".png"
-    return Path(source).stem + ".png" if bit_depth == 16 else Path(source).name  # JPEG keeps 8 bits only
+    return Path(source).name if suffix is None else Path(source).stem + suffix
 
 
 @contextmanager

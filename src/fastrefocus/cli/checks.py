@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Iterable
 
-from fastrefocus.cli.inputs import depth_kind
+from fastrefocus.cli.inputs import depth_kind, read_depth
 from fastrefocus.cli.optics import aperture_of
 from fastrefocus.optics.focus import checked_focus
 
@@ -17,18 +17,27 @@ class UsageError(Exception):
 
 
 def check_refocus(args: argparse.Namespace) -> None:
-    """Check the options of ``refocus``, and read the aperture."""
+    """Check the options of ``refocus``, and read the aperture and the depth file."""
     if args.method == "paper":
         _refuse(args, _SHAPE, "an option of --method defocus")
-    _check_depth(args)
+    _take_depth_and_range(args)
     _check_lens(args)
     _check_focus(args)
     _take_aperture(args)
 
 
+def check_depth(args: argparse.Namespace) -> None:
+    """Check the options of ``depth``, and read the depth file."""
+    if args.distance is None:
+        _refuse(args, ("shift",), "about --distance, and needs it")
+    elif len(args.distance) == 1 and args.shift is None:
+        raise UsageError("one --distance says nothing about what is nearer or farther: give a second one, or --shift")
+    _take_depth(args)
+
+
 def check_blur(args: argparse.Namespace) -> None:
-    """Check the options of ``blur``, and read the aperture."""
-    _check_depth(args)
+    """Check the options of ``blur``, and read the aperture and the depth file."""
+    _take_depth_and_range(args)
     if args.method == "paper":
         only_defocus = ("focus", "max_blur", "depth_range", "existing", "highlights", *_SHAPE, *_LENS)
         _refuse(args, only_defocus, "an option of --method defocus")
@@ -40,14 +49,14 @@ def check_blur(args: argparse.Namespace) -> None:
 
 
 def check_stack(args: argparse.Namespace) -> None:
-    """Check the options of ``stack``, and read the aperture."""
-    _check_depth(args)
+    """Check the options of ``stack``, and read the aperture and the depth file."""
+    _take_depth_and_range(args)
     _check_lens(args)
     _take_aperture(args)
 
 
 def check_deblur(args: argparse.Namespace) -> None:
-    """Check the options of ``deblur``."""
+    """Check the options of ``deblur``, and read the depth file."""
     if args.blur_map is None:
         _refuse(args, ("blur_max",), "the radius that white means in --blur-map, and needs it")
     elif args.blur_max is None:
@@ -58,26 +67,39 @@ def check_deblur(args: argparse.Namespace) -> None:
         _refuse(args, ("sigmas",), "for one PSF for the whole photo; leave it out where --depth or --blur-map is given")
     if args.blur_map is not None and args.depth is not None:
         raise UsageError("--depth and --blur-map both say how the blur varies; give one of them")
+    if args.blur_map is None:
+        _take_depth(args)
+    else:
+        _refuse(args, ("depth_kind", "depth_unit"), "about a file of the depth, and needs --depth")
 
 
 def _refuse(args: argparse.Namespace, names: Iterable[str], what: str) -> None:
     """Raise an error about the first of some options that is given."""
     for name in names:
-        if getattr(args, name) is not None:
+        if getattr(args, name, None) is not None:  # not every verb has every option
             raise UsageError(f"--{name.replace('_', '-')} is {what}")
 
 
-def _check_depth(args: argparse.Namespace) -> None:
+def _take_depth(args: argparse.Namespace) -> None:
+    """Check what is said about the depth file, and leave what it holds in the place of its name."""
     if args.depth is None:
-        _refuse(args, ("depth_kind", "depth_unit", "zero_unknown"), "about a picture of the depth, and needs --depth")
-    else:
-        _refuse(args, ("focal_px",), "for a model; leave it out where --depth is given")
+        _refuse(args, ("depth_kind", "depth_unit", "zero_unknown"), "about a file of the depth, and needs --depth")
+        return
+    _refuse(args, ("focal_px",), "for a model; leave it out where --depth is given")
     if args.depth_kind != "metric":
         _refuse(args, ("depth_unit",), "for --depth-kind metric")
     else:
         _refuse(args, ("zero_unknown",), "for the other kinds of depth; with --depth-kind metric 0 always is unknown")
+    args.depth = read_depth(args)
+
+
+def _take_depth_and_range(args: argparse.Namespace) -> None:
+    """Do the same where --depth-range is an option, which is for relative depth."""
     if args.depth_kind in ("inverse", "metric"):
         _refuse(args, ("depth_range",), f"for relative depth, and --depth-kind is {args.depth_kind}")
+    _take_depth(args)
+    if args.depth is not None and args.depth.kind != "relative":
+        _refuse(args, ("depth_range",), f"for relative depth, and that of --depth is {args.depth.kind}")
 
 
 def _check_lens(args: argparse.Namespace) -> None:

@@ -9,13 +9,13 @@ import numpy.typing as npt
 
 import fastrefocus as fr
 from fastrefocus.arrays import FloatArray
+from fastrefocus.depth.calibration import FARTHEST_M
+from fastrefocus.depth.depth_files import load_depth_file
 from fastrefocus.depth.depth_map import Kind
+from fastrefocus.exif import read_lens
 from fastrefocus.progress import Progress
 
 SAMPLE_PREFIX = "sample:"
-
-_STEP_M = 0.001  # of metric depth in a picture, where --depth-unit is not given
-_FARTHEST_M = 1e6  # for infinity, which a depth map does not hold; no lens tells them apart
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Task:
     args: argparse.Namespace
     say: Callable[[str], None]
     callback: fr.Callback | None
+    source: str
 
 
 def read(source: str) -> fr.Photo:
@@ -60,19 +61,44 @@ def read_map(source: str, option: str, photo: fr.Photo, *, zero_unknown: bool) -
     return np.where(values > 0, values, np.float32(np.nan)) if zero_unknown else values
 
 
+def read_depth(args: argparse.Namespace) -> fr.DepthMap:
+    """Read the depth file that the options name; whole numbers that nothing is said about are relative."""
+    try:
+        stored = load_depth_file(args.depth)
+        kind: Kind | None = args.depth_kind
+        if kind is None and stored.kind is None and stored.samples.dtype.kind == "u":
+            kind = "relative"
+        return stored.as_map(kind, args.depth_unit, bool(args.zero_unknown))
+    except fr.DepthFileError as error:
+        raise fr.DepthFileError(f"--depth {error}") from None
+
+
 def depth_kind(args: argparse.Namespace) -> Kind:
     """Return the kind of the depth that `depth_of` gives."""
-    kind: Kind = args.depth_kind or "relative"
-    return "metric" if args.depth_range is not None else kind
+    if args.depth_range is not None:
+        return "metric"
+    return "relative" if args.depth is None else args.depth.kind
+
+
+def given_depth(photo: fr.Photo, depth: fr.DepthMap) -> fr.DepthMap:
+    """Return the depth of a file in the photo's size."""
+    try:
+        return fr.resize_depth(depth, photo.pixels.shape)
+    except ValueError as error:
+        raise ValueError(f"--depth: {error}") from None
 
 
 def depth_of(task: Task, *, refine: bool = True) -> fr.DepthMap:
-    """Read or estimate the depth; estimated depth is refined if `refine`, unless the options say otherwise."""
+    """Return the depth of the file, or estimate it, in the photo's size.
+
+    If `refine`, estimated depth and that of a file of fewer pixels is refined, unless the options say otherwise.
+    """
     photo, args = task.photo, task.args
     progress = Progress(task.callback, "depth", 1)
     progress(0)
-    depth = estimate_depth(photo, args) if args.depth is None else _read_depth(photo, args)
-    if args.refine or (args.refine is None and args.depth is None and refine):
+    depth = estimate_depth(photo, args) if args.depth is None else given_depth(photo, args.depth)
+    smeared = args.depth is None or args.depth.values.size < depth.values.size
+    if args.refine or (args.refine is None and refine and smeared):
         depth = fr.refine_depth(depth, photo.pixels, threads=args.threads)
     if args.depth_range is not None:
         depth = _in_metres(depth.values, args.depth_range)
@@ -86,17 +112,24 @@ def estimate_depth(photo: fr.Photo, args: argparse.Namespace) -> fr.DepthMap:
     return fr.postprocess_depth(depth)
 
 
-def _read_depth(photo: fr.Photo, args: argparse.Namespace) -> fr.DepthMap:
-    kind: Kind = args.depth_kind or "relative"
-    values = read_map(args.depth, "--depth", photo, zero_unknown=kind == "metric" or args.zero_unknown)
-    if kind == "metric" and (bits := read(args.depth).bit_depth) != 16:
-        raise ValueError(f"--depth {args.depth} must have 16 bits to hold metric depth, got {bits}")
-    if kind == "metric":
-        values = np.rint(values * np.float32(65535)) * np.float32(args.depth_unit or _STEP_M)
-    return fr.DepthMap(values, kind)
+def calibrate(task: Task, depth: fr.DepthMap) -> fr.DepthCalibration:
+    """Turn depth into metres by the distances that the options give, or the photo's EXIF."""
+    points, metres = [], []
+    for point, distance in task.args.distance:
+        points.append(point)
+        metres.append(_subject_distance(task) if distance is None else distance)
+    return fr.calibrate_depth(depth, points, metres, shift=task.args.shift)
+
+
+def _subject_distance(task: Task) -> float:
+    distance = read_lens(task.photo.exif or b"").subject_distance_m
+    if distance is None:
+        raise ValueError("the photo's EXIF does not give the subject's distance: give --distance X,Y=METRES")
+    task.say(f"from its EXIF: the subject is {distance:g} m away")
+    return distance
 
 
 def _in_metres(values: FloatArray, span: fr.DepthRange) -> fr.DepthMap:
     """Return relative depth in metres; between the ends it is linear in 1 / z."""
     disparity = (1 - values) / span.nearest_m + values / span.farthest_m
-    return fr.DepthMap(np.reciprocal(np.maximum(disparity, np.float32(1 / _FARTHEST_M))), "metric")
+    return fr.DepthMap(np.reciprocal(np.maximum(disparity, np.float32(1 / FARTHEST_M))), "metric")

@@ -9,6 +9,8 @@ from fastrefocus.cli import checks, models, values, verbs
 from fastrefocus.cli.inputs import Task
 from fastrefocus.deconvolution.channels import CHANNELS
 from fastrefocus.deconvolution.deblur import PSF_SHAPES
+from fastrefocus.depth.depth_files import check_depth_target
+from fastrefocus.photo import check_target
 
 if TYPE_CHECKING:
     _Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -48,11 +50,24 @@ def _add_refocus(choice: "_Verbs") -> None:
 
 
 def _add_depth(choice: "_Verbs") -> None:
-    summary = "estimate depth; 16 bits (PNG or TIFF), black nearest, white farthest"
+    summary = "estimate depth, or take it from a file; OUT is PNG, TIFF, NPY, PFM, or JPEG: the photo with its depth"
     verb = _add_verb(choice, "depth", verbs.depth, summary)
-    verb.set_defaults(bit_depth=16)
-    verb.add_argument("--model", default="builtin", metavar="ONNX", help=_MODEL)
-    verb.add_argument("--focal-px", type=values.positive, metavar="PX", help=_FOCAL_PX)
+    verb.set_defaults(check=checks.check_depth, check_target=check_depth_target, suffix=".png")
+    _add_depth_source(verb)
+    group = verb.add_argument_group("distances", "With two or more, near and far, the depth is in metres.")
+    group.add_argument(
+        "--distance",
+        type=values.distance,
+        action="append",
+        metavar="X,Y=METRES|exif",
+        help="how far it is at a point, fractions of width and height; exif: as far as the subject by the photo's EXIF",
+    )
+    group.add_argument(
+        "--shift",
+        type=values.least_disparity,
+        metavar="S",
+        help="1 / metres at relative depth 1 or inverse depth 0; 0 is infinitely far. With it one --distance is enough",
+    )
 
 
 def _add_blur(choice: "_Verbs") -> None:
@@ -107,9 +122,8 @@ def _add_deblur(choice: "_Verbs") -> None:
     verb.add_argument(
         "--blur-max", type=values.positive, metavar="PX", help="the radius that white in --blur-map means"
     )
-    verb.add_argument(
-        "--depth", metavar="FILE", help="a grey picture of the depth: what is equally far is blurred alike"
-    )
+    verb.add_argument("--depth", metavar="FILE", help="a file of the depth: what is equally far is blurred alike")
+    _add_depth_meaning(verb)
     verb.add_argument(
         "--zero-unknown", action="store_true", default=None, help="black in --depth or --blur-map is unknown"
     )
@@ -199,8 +213,10 @@ def _add_verb(
     choice: "_Verbs", name: str, run: Callable[[Task], verbs.Outcome], summary: str, output: str = "OUT"
 ) -> argparse.ArgumentParser:
     verb = choice.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-    # bit_depth: the bits a sample that OUT must be able to keep
-    verb.set_defaults(run=run, command=None, check=lambda args: None, bit_depth=8, steps=None, maps=None)
+    # suffix: that of files in a folder, where it is not the input's
+    verb.set_defaults(
+        run=run, command=None, check=lambda args: None, check_target=check_target, suffix=None, steps=None, maps=None
+    )
     verb.add_argument(
         "inputs",
         nargs="+",
@@ -287,26 +303,7 @@ def _add_rendering_options(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_depth_options(verb: argparse.ArgumentParser) -> None:
-    group = verb.add_argument_group("depth")
-    source = group.add_mutually_exclusive_group()
-    source.add_argument("--model", default="builtin", metavar="ONNX", help=_MODEL)
-    group.add_argument("--focal-px", type=values.positive, metavar="PX", help=_FOCAL_PX)
-    source.add_argument("--depth", metavar="FILE", help="a grey picture of the depth, in the place of a model")
-    group.add_argument(
-        "--depth-kind",
-        choices=("relative", "inverse", "metric"),
-        help="of the picture: white is farthest (relative, default), nearest (inverse), or 16 bits count steps of "
-        "--depth-unit (metric; 0 is unknown)",
-    )
-    group.add_argument(
-        "--depth-unit", type=values.positive, metavar="METRES", help="of metric depth (default: 0.001, millimetres)"
-    )
-    group.add_argument(
-        "--zero-unknown",
-        action="store_true",
-        default=None,
-        help="black is unknown, too, in a relative or inverse picture: taken from the nearest pixel that is known",
-    )
+    group = _add_depth_source(verb)
     group.add_argument(
         "--depth-range",
         type=values.depth_range,
@@ -316,7 +313,43 @@ def _add_depth_options(verb: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--refine",
         action=argparse.BooleanOptionalAction,
-        help="make smeared outlines in the depth steep (default: for depth by a model, not with --method paper)",
+        help="make smeared outlines in the depth steep (default: for depth by a model, not with --method paper, and "
+        "for a file of fewer pixels than the photo)",
+    )
+
+
+def _add_depth_source(verb: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
+    group = verb.add_argument_group("depth")
+    source = group.add_mutually_exclusive_group()
+    source.add_argument("--model", default="builtin", metavar="ONNX", help=_MODEL)
+    group.add_argument("--focal-px", type=values.positive, metavar="PX", help=_FOCAL_PX)
+    source.add_argument(
+        "--depth",
+        metavar="FILE",
+        help="in the place of a model: a PNG, TIFF, NPY or PFM file, or a JPEG or HEIC photo that carries its depth",
+    )
+    _add_depth_meaning(group)
+    group.add_argument(
+        "--zero-unknown",
+        action="store_true",
+        default=None,
+        help="0 is unknown, too, in a relative or inverse file",
+    )
+    return group
+
+
+def _add_depth_meaning(group: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--depth-kind",
+        choices=("relative", "inverse", "metric"),
+        help="of a file that does not say it: 0 to 1 (white), farther is larger (relative; default for whole numbers), "
+        "nearer is larger (inverse), or whole numbers count steps of --depth-unit (metric; 0 is unknown)",
+    )
+    group.add_argument(
+        "--depth-unit",
+        type=values.positive,
+        metavar="METRES",
+        help="of metric depth (default: 0.001, millimetres, in whole numbers; 1 in floats)",
     )
 
 

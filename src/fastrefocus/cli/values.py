@@ -93,6 +93,22 @@ def depth_range(text: str) -> fr.DepthRange:
     return _made(fr.DepthRange, values, text)
 
 
+def distance(text: str) -> tuple[tuple[float, float], float | None]:
+    """Read a point and its distance, X,Y=METRES; None stands for what the photo's EXIF says."""
+    place, found, metres = text.partition("=")
+    point = focus(place)
+    if not found or not isinstance(point, tuple):
+        raise ArgumentTypeError(f"expected X,Y=METRES or X,Y=exif, got {text!r}")
+    if metres in ("exif", "inf"):
+        return point, None if metres == "exif" else math.inf
+    return point, positive(metres)
+
+
+def least_disparity(text: str) -> float:
+    """Read 1 / z in 1 / m, where infinity is 0."""
+    return _number(text, lambda value: value >= 0, "1 / metres, >= 0")
+
+
 def aperture(text: str) -> int | str:
     """Read a number of blades, "disk", or a file."""
     try:

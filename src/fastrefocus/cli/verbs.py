@@ -25,10 +25,18 @@ _RESIDUAL_GAIN = np.float32(10)
 
 
 @dataclass(frozen=True)
+class DepthFile:
+    """Depth to be written, and the photo or its file that goes into a JPEG file with it."""
+
+    depth: fr.DepthMap
+    photo: fr.Photo | str
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a verb made: the photos to write, and what ``--json`` reports once they are all made."""
 
-    photos: Iterable[fr.Photo]
+    photos: Iterable[fr.Photo | DepthFile]
     report: dict[str, Any]
 
 
@@ -61,14 +69,29 @@ def refocus(task: Task) -> Outcome:
 
 
 def depth(task: Task) -> Outcome:
-    """Estimate depth."""
+    """Estimate depth or take that of a file; in metres, if distances are given."""
+    photo, args = task.photo, task.args
     progress = Progress(task.callback, "depth", 1)
     progress(0)
     started = time.perf_counter()
-    estimated = inputs.estimate_depth(task.photo, task.args)
-    seconds = {"depth": time.perf_counter() - started}
+    if args.depth is not None:
+        found = args.depth
+    else:
+        found = fr.estimate_depth(photo, model=args.model, focal_px=args.focal_px, threads=args.threads)
+        if args.distance is None and found.kind != "metric":
+            found = fr.postprocess_depth(found)
+    report: dict[str, Any] = {}
+    if args.distance is not None:
+        calibration = inputs.calibrate(task, found)
+        found = calibration.depth
+        assert calibration.residuals_m is not None
+        residuals = calibration.residuals_m.tolist()
+        task.say(f"in metres; off at the points by {', '.join(f'{residual:+.3g} m' for residual in residuals)}")
+        report["calibration"] = {"gain": calibration.gain, "shift": calibration.shift, "residuals_m": residuals}
+    report["seconds"] = _rounded({"depth": time.perf_counter() - started})
     progress(1)
-    return Outcome([fr.Photo(estimated.values, bit_depth=16)], {"seconds": _rounded(seconds)})
+    source = photo if task.source.startswith(inputs.SAMPLE_PREFIX) else task.source
+    return Outcome([DepthFile(found, source)], {"kind": found.kind, **report})
 
 
 def blur(task: Task) -> Outcome:
@@ -136,8 +159,7 @@ def deblur(task: Task) -> Outcome:
         radius = inputs.read_map(args.blur_map, "--blur-map", photo, zero_unknown=bool(args.zero_unknown))
         options["blur_radius"] = np.float32(args.blur_max) * radius
     if args.depth is not None:
-        depth = inputs.read_map(args.depth, "--depth", photo, zero_unknown=bool(args.zero_unknown))
-        options["depth"] = fr.DepthMap(depth, "relative")
+        options["depth"] = inputs.given_depth(photo, args.depth)
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", fr.ResidualWarning)

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastrefocus.arrays import FloatArray
 from fastrefocus.depth.card import ModelCard
-from fastrefocus.depth.resize import resize_map
+from fastrefocus.depth.resampling import resize_map
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ import numpy as np
 from fastrefocus.arrays import FloatArray
 from fastrefocus.depth.card import ModelCard
 from fastrefocus.depth.depth_map import DepthMap, scale_to_unit
-from fastrefocus.depth.resize import resize_map
+from fastrefocus.depth.resampling import resize_map
 from fastrefocus.errors import ModelError
 
 #: Less variation, as a part of the largest value, is rounding: the output is constant.

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.transform import resize
 
-from fastrefocus.depth.resize import resize_map
+from fastrefocus.depth.resampling import resize_map
 
 SIDES = st.integers(1, 40)
 

@@ -1,0 +1,67 @@
+"""How well depth is brought to metres on real scenes: by points whose distance is known, and by blur.
+
+python benchmarks/depth_calibration.py        prints the table of docs/depth_files.md
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+import fastrefocus as fr
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+SCENES = ("motorcycle", "nyu_basement", "nyu_dining", "nyu_lounge")
+COUNTS = (2, 3, 5, 9)
+CHOICES = 15  # of points, for each count
+DISTANCE_ERROR = 0.02
+LARGEST_RADIUS, NOISE = 12, 0.003
+
+
+def by_points(depth, metres, count, rng):
+    """Return the median error of the distance, in parts of it, for points from near to far; inf where refused."""
+    known = np.flatnonzero(~np.isnan(metres) & ~np.isnan(depth.values))
+    distances, (height, width) = metres.flat[known], metres.shape
+    quantiles = np.clip(np.linspace(0.05, 0.95, count) + rng.uniform(-0.04, 0.04, count), 0, 1)
+    chosen = [rng.choice(known[np.abs(distances / wanted - 1) < 0.02]) for wanted in np.quantile(distances, quantiles)]
+    points = [((pixel % width + 0.5) / width, (pixel // width + 0.5) / height) for pixel in chosen]
+    try:
+        found = fr.calibrate_depth(depth, points, metres.flat[chosen] * rng.normal(1, DISTANCE_ERROR, count))
+    except ValueError:  # the map has the points in another order: refused
+        return np.inf
+    return np.median(np.abs(found.depth.values.flat[known] / distances - 1))
+
+
+def by_blur(photo, disparity, metres):
+    """Return the median errors with the true radii of blur, and with those that are found in the blurred photo."""
+    focus = float(np.nanpercentile(metres.values, 15))
+    lens = fr.ThinLens(85, 1.4, focus)
+    stop = LARGEST_RADIUS / float(np.abs(fr.coc_from_depth(metres, focus, lens=lens)).max())
+    lens = fr.ThinLens(85, 1.4 / stop, focus)
+    radius = fr.coc_from_depth(metres, focus, lens=lens)
+    blurred = fr.render_defocus(photo, radius) + np.random.default_rng(0).normal(0, NOISE, photo.shape)
+    radii = radius, fr.deblur(np.clip(blurred, 0, 1)).blur_radius
+    found = [fr.calibrate_depth_by_blur(disparity, radius, lens).depth.values for radius in radii]
+    return [np.nanmedian(np.abs(values / metres.values - 1)) for values in found]
+
+
+def main():
+    for scene in SCENES:
+        folder = SHARED / "data/rgbd" / scene
+        photo = fr.read_photo(next(folder.glob("rgb.*"))).pixels
+        metres = fr.read_depth(folder / "depth.png", kind="metric")
+        maps = {"FastDepth": fr.estimate_depth(photo, model=f"fastdepth:{SHARED / 'models/fastdepth_nyu.onnx'}")}
+        if (folder / "disparity.png").exists():
+            maps["disparity"] = fr.read_depth(folder / "disparity.png", kind="inverse", zero_unknown=True)
+            print(
+                scene,
+                "by blur, true and found:",
+                *(f"{error:.2%}" for error in by_blur(photo, maps["disparity"], metres)),
+            )
+        for name, depth in maps.items():
+            rng = np.random.default_rng(0)
+            errors = [[by_points(depth, metres.values, count, rng) for _ in range(CHOICES)] for count in COUNTS]
+            print(scene, name, *(f"{count}: {np.median(row):.1%}" for count, row in zip(COUNTS, errors, strict=True)))
+
+
+if __name__ == "__main__":
+    main()
