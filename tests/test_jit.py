@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -22,3 +25,22 @@ def test_kernels_are_compiled_without_a_cache_where_no_folder_is_writable(monkey
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         jit.kernel(len)  # once is enough for all kernels
+
+
+DECONVOLVE = """
+import hashlib
+import numpy as np
+from fastrefocus import deconvolve, disk_psf
+image = np.random.default_rng(0).random((40, 52, 3), np.float32)
+results = [deconvolve(image, disk_psf(5), lam=1e-3, num_iter=5, tol=0, tv=tv) for tv in ("vector", "isotropic")]
+print([hashlib.sha256(result.image.tobytes()).hexdigest() for result in results])
+"""
+
+
+def test_the_process_that_compiles_and_those_that_load_give_the_same_bits(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    first, second = (
+        subprocess.run([sys.executable, "-c", DECONVOLVE], env=environment, capture_output=True, check=True).stdout
+        for _ in range(2)
+    )
+    assert first == second

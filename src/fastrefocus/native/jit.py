@@ -27,10 +27,10 @@ def kernel(function: _Function) -> _Function:
 def part(function: _Function) -> _Function:
     """Compile into the kernels that call this function.
 
-    Code from the cache would be linked and not compiled with them, and other code rounds otherwise: the process that
-    compiled the kernels and those that load them would differ in the last bits.
+    Else the process that compiles the kernels would call this function as compiled by itself, and those that load them
+    from the cache the copy in them, which rounds otherwise: the results would differ in the last bits.
     """
-    return cast(_Function, _njit(inline="always")(function))
+    return cast(_Function, _njit(forceinline=True)(function))
 
 
 @functools.cache  # once for all kernels
