@@ -1,6 +1,7 @@
 from .deconvolution.deblur import deblur
 from .deconvolution.deconvolve import deconvolve
 from .deconvolution.result import Candidate, DeconvolutionResult
+from .depth.blur_estimate import BlurEstimate, estimate_blur
 from .depth.depth_map import DepthMap
 from .depth.onnx_model import estimate_depth
 from .depth.postprocess import postprocess_depth
@@ -35,6 +36,7 @@ __version__: str
 __all__ = [
     "PAPER_A_FIGURE_5",
     "Aperture",
+    "BlurEstimate",
     "Callback",
     "Cancelled",
     "Candidate",
@@ -62,6 +64,7 @@ __all__ = [
     "deblur",
     "deconvolve",
     "disk_psf",
+    "estimate_blur",
     "estimate_depth",
     "fit_disk_psf",
     "fit_psf",
