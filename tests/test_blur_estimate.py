@@ -18,7 +18,7 @@ import fastrefocus as fr
 from fastrefocus.light import decode, encode
 
 FILE = files("fastrefocus.depth") / "blur.onnx"
-SHA256 = ""
+SHA256 = "1d258863004e5a2c96c73712b3d502b3fe64e156ccf15a9d6c336dfb0e7c8ffd"
 SIDE = 256
 
 
