@@ -1,6 +1,7 @@
 from .deconvolution.deblur import deblur
 from .deconvolution.deconvolve import deconvolve
 from .deconvolution.result import Candidate, DeconvolutionResult
+from .depth.blur_estimate import BlurEstimate, estimate_blur
 from .depth.calibration import DepthCalibration, calibrate_depth, calibrate_depth_by_blur
 from .depth.depth_files import read_depth, write_depth
 from .depth.depth_map import DepthMap
@@ -39,6 +40,7 @@ __version__: str
 __all__ = [
     "PAPER_A_FIGURE_5",
     "Aperture",
+    "BlurEstimate",
     "Callback",
     "Cancelled",
     "Candidate",
@@ -70,6 +72,7 @@ __all__ = [
     "deblur",
     "deconvolve",
     "disk_psf",
+    "estimate_blur",
     "estimate_depth",
     "fit_disk_psf",
     "fit_psf",

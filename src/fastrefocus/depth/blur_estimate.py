@@ -1,0 +1,132 @@
+"""The radius of the blur at every pixel of a photo, by a small network that comes with the package.
+
+The network, how it was trained and on what are in ``training/`` of the source; the file holds the whole estimate, from
+grey pixels to radius and confidence.
+"""
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+
+import numpy as np
+import numpy.typing as npt
+from skimage.transform import resize
+
+# From version 1.29 on onnxruntime sends telemetry unless told otherwise before it is imported; this library is offline.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime
+
+from fastrefocus.arrays import FloatArray, as_image
+from fastrefocus.checks import choice
+from fastrefocus.parallel import thread_count
+
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709
+
+#: Height and width of what the network sees are multiples of this.
+_MULTIPLE = 32
+
+#: Of what the network sees, pixels: larger photos are halved, for few are sharp to the pixel.
+_LONGEST_SIDE = 2048
+
+#: Pixels. Smaller pictures are looked at with one thread: they gain nothing from several, and onnxruntime shares out so
+#: little work in such a way that the last bit of the result depends on the number of threads.
+_SMALL = 256 * 256
+
+
+@dataclass(frozen=True, eq=False)
+class BlurEstimate:
+    """How far each pixel of a photo is out of focus, as far as the photo tells.
+
+    Attributes
+    ----------
+    radius : ndarray
+        (H, W) float32, pixels of the photo: the radius of the disk whose standard deviation is that of the blur (for a
+        Gaussian, twice sigma). About 0.3 times the scale at which the photo was seen stands for all that is sharper.
+    confidence : ndarray
+        (H, W) float32, 0..1: the estimated probability that the true radius is within half an octave (a factor of 1.4)
+        of `radius`. Low where there is no texture.
+    """
+
+    radius: FloatArray
+    confidence: FloatArray
+
+
+def estimate_blur(image: npt.ArrayLike, *, model: str = "builtin", threads: int | None = None) -> BlurEstimate:
+    """Estimate the radius of the defocus blur at every pixel of a photo.
+
+    Parameters
+    ----------
+    image : array_like
+        (H, W) or (H, W, 3) RGB; uint8, uint16 or float 0..1, encoded as photos are. Values outside 0..1 are clipped.
+    model : {"builtin"}
+        The network that comes with the package; there is no other.
+    threads : int, optional
+        At least 1; None for all CPUs. The result does not depend on it.
+
+    Returns
+    -------
+    BlurEstimate
+        ``radius`` in pixels of the image given, and ``confidence`` 0..1, both (H, W) float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `image`, `model` or `threads` is not as above.
+
+    Notes
+    -----
+    A network of some 950,000 parameters, trained on generated scenes with radii of 0 to 18 pixels, looks at the photo
+    and at its half-size copy, and gives every radius a probability; the two are joined, and ``radius`` is the median,
+    averaged over neighbours of like radius. Photos of more than 2048 pixels on the longer side are halved before that,
+    once or several times.
+
+    One photo does not say whether a blurred place is before or behind the plane of focus; nor whether what looks
+    blurred was smooth to begin with. Surfaces without texture take the answer of their surroundings or a wrong one,
+    with low confidence. On a photo that is sharp everywhere the radius is near its least wherever there is texture, and
+    says nothing about depth.
+
+    Examples
+    --------
+    >>> import fastrefocus as fr
+    >>> from scipy.ndimage import convolve
+    >>> from skimage.data import camera
+    >>> photo = camera().astype("float32") / 255
+    >>> sharp, blurred = fr.estimate_blur(photo), fr.estimate_blur(convolve(photo, fr.disk_psf(10)))
+    >>> float(np.median(sharp.radius)) < 1, 4 < float(np.median(blurred.radius)) < 6
+    (True, True)
+    """
+    pixels = as_image(image)
+    choice(model, "model", ("builtin",))
+    count = thread_count(threads)
+    grey = np.clip(pixels @ _LUMINANCE if pixels.ndim == 3 else pixels, 0, 1)
+    seen, scale = grey, 1
+    while max(seen.shape) > _LONGEST_SIDE:
+        seen, scale = _half(seen), 2 * scale
+    height, width = seen.shape
+    padded = np.pad(seen, ((0, -height % _MULTIPLE), (0, -width % _MULTIPLE)), mode="symmetric")
+    session = _session(count if padded.size > _SMALL else 1)
+    outputs = session.run(None, {"photo": padded[np.newaxis, np.newaxis]})
+    radius, confidence = (output[0, 0, :height, :width] for output in outputs)
+    if scale > 1:
+        radius, confidence = (resize(plane, grey.shape, order=1, mode="edge") for plane in (scale * radius, confidence))
+    return BlurEstimate(np.ascontiguousarray(radius), np.ascontiguousarray(confidence))
+
+
+@lru_cache(maxsize=4)
+def _session(threads: int) -> onnxruntime.InferenceSession:
+    """Return the network, kept ready; it may be run from several Python threads."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    data = (files("fastrefocus.depth") / "blur.onnx").read_bytes()
+    return onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
+
+
+def _half(plane: FloatArray) -> FloatArray:
+    """Average 2 x 2 pixels to one; an odd last row or column is repeated."""
+    height, width = plane.shape
+    even = np.pad(plane, ((0, height % 2), (0, width % 2)), mode="edge")
+    half: FloatArray = even.reshape(-(-height // 2), 2, -(-width // 2), 2).mean(axis=(1, 3), dtype=np.float32)
+    return half

@@ -1,0 +1,77 @@
+"""Depth for photos with shallow depth of field: how blurred a place is says how far it is from the plane of focus."""
+
+import numpy as np
+
+from fastrefocus.arrays import FloatArray
+from fastrefocus.depth.blur_estimate import BlurEstimate
+from fastrefocus.depth.depth_map import DepthMap, scale_to_unit
+
+_SHARP = 1.0  # pixels: of smaller radii the photo says little
+_OCTAVES = 3.0  # of radius above that count as the whole range of depth
+_SAMPLES = 65_536  # pixels that the side is decided on
+
+#: Of the blur beside the prior, where it is certain.
+_WEIGHT = 1.0
+
+#: How much of the side is decided by the prior, and by how much the blur is taken for the background without it: most
+#: photos focus on a near subject.
+_AGREEMENT, _LEANING = 3.0, 0.5
+
+
+def depth_from_blur(blur: BlurEstimate, prior: DepthMap) -> DepthMap:
+    """Join what the blur of a photo says of its depth with what is expected of it.
+
+    Parameters
+    ----------
+    blur : BlurEstimate
+        Of `estimate_blur`.
+    prior : DepthMap
+        (H, W), of any kind, of the same photo, such as that of `estimate_depth`; NaN where unknown.
+
+    Returns
+    -------
+    DepthMap
+        (H, W), "relative": 0 nearest, 1 farthest; NaN where `prior` is.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type.
+    ValueError
+        If the two differ in size, or no pixel of `prior` is known.
+
+    Notes
+    -----
+    A surface is blurred by its distance from the plane of focus in 1 / z, on either side. Which side the blurred parts are on
+    is one decision for the whole photo: that which agrees better with the prior, and without agreement the far one. A
+    photo with blurred parts on both sides comes out wrong on one of them. Where nothing is blurred, the result is the
+    prior.
+
+    Examples
+    --------
+    >>> radius = np.array([[0.5, 8.0]], np.float32)
+    >>> blur = BlurEstimate(radius, np.ones_like(radius))
+    >>> depth_from_blur(blur, DepthMap([[0.5, 0.5]], "relative")).values
+    array([[0., 1.]], dtype=float32)
+    """
+    if not isinstance(blur, BlurEstimate):
+        raise TypeError(f"blur must be a BlurEstimate, got {type(blur).__name__}")
+    if not isinstance(prior, DepthMap):
+        raise TypeError(f"prior must be a DepthMap, got {type(prior).__name__}")
+    expected = prior.relative().values
+    if blur.radius.shape != expected.shape:
+        raise ValueError(f"prior must have the height and width {blur.radius.shape} of blur, got {expected.shape}")
+    blurred = np.clip(np.log2(np.maximum(blur.radius / np.float32(_SHARP), 1)) / np.float32(_OCTAVES), 0, 1)
+    side = np.float32(_WEIGHT * _side(blurred, blur.confidence, expected))
+    return DepthMap(scale_to_unit(expected + side * blurred * blur.confidence), "relative")
+
+
+def _side(blurred: FloatArray, confidence: FloatArray, expected: FloatArray) -> float:
+    """Return -1 (what is blurred is near) .. 1 (far), from the weighted correlation of blur and expected depth."""
+    known = np.flatnonzero(~np.isnan(expected.ravel()))
+    known = known[:: -(-known.size // _SAMPLES)]
+    x, y, weight = (plane.ravel()[known].astype(np.float64) for plane in (blurred, expected, confidence))
+    weight = weight / max(weight.sum(), 1e-12)
+    x, y = x - weight @ x, y - weight @ y
+    spread = np.sqrt((weight @ x**2 + 1e-3) * (weight @ y**2 + 1e-3))
+    return float(np.clip(_AGREEMENT * (weight @ (x * y)) / spread + _LEANING, -1, 1))

@@ -1,0 +1,71 @@
+"""Depth from blur and a prior: which side is decided, and what is left alone."""
+
+import numpy as np
+import pytest
+
+from fastrefocus.depth.blur_estimate import BlurEstimate
+from fastrefocus.depth.depth_from_blur import depth_from_blur
+from fastrefocus.depth.depth_map import DepthMap
+
+H, W = 40, 60
+LOWER_IS_NEARER = DepthMap(np.repeat(np.linspace(1, 0, H, dtype=np.float32)[:, np.newaxis], W, axis=1), "relative")
+UPPER = np.s_[: H // 2]
+LOWER = np.s_[H // 2 :]
+
+
+def blur(part, radius=8.0, confidence=1.0):
+    values = np.full((H, W), 0.4, np.float32)
+    values[part] = radius
+    return BlurEstimate(values, np.full((H, W), confidence, np.float32))
+
+
+def test_a_sharp_photo_leaves_the_prior():
+    np.testing.assert_array_equal(depth_from_blur(blur(UPPER, 0.9), LOWER_IS_NEARER).values, LOWER_IS_NEARER.values)
+
+
+def test_blur_that_nobody_is_sure_of_leaves_the_prior():
+    unsure = depth_from_blur(blur(UPPER, 8.0, confidence=0.0), LOWER_IS_NEARER)
+    np.testing.assert_array_equal(unsure.values, LOWER_IS_NEARER.values)
+
+
+def test_a_blurred_upper_half_is_the_background():
+    depth = depth_from_blur(blur(UPPER), LOWER_IS_NEARER).values
+    assert depth[UPPER].min() > depth[LOWER].max() + 0.3
+
+
+def test_a_blurred_lower_half_is_the_foreground():
+    depth = depth_from_blur(blur(LOWER), LOWER_IS_NEARER).values
+    assert depth[LOWER].max() < depth[UPPER].min() - 0.3
+
+
+def test_without_agreement_the_blurred_part_is_far():
+    left = np.s_[:, : W // 2]
+    flat = DepthMap(np.full((H, W), 0.5), "relative")
+    depth = depth_from_blur(blur(left), flat).values
+    assert depth[left].min() > depth[:, W // 2 :].max()
+
+
+def test_the_more_blurred_the_farther():
+    ramp = np.tile(np.linspace(1, 8, W, dtype=np.float32), (H, 1))
+    estimate = BlurEstimate(ramp, np.ones_like(ramp))
+    depth = depth_from_blur(estimate, DepthMap(np.full((H, W), 2.0), "metric")).values
+    assert (np.diff(depth, axis=1) > 0).all()
+
+
+def test_unknown_stays_unknown_and_the_kind_of_the_prior_does_not_matter():
+    values = LOWER_IS_NEARER.values.copy()
+    values[3, 5] = np.nan
+    depth = depth_from_blur(blur(UPPER), DepthMap(values, "relative"))
+    assert depth.kind == "relative"
+    assert np.argwhere(np.isnan(depth.values)).tolist() == [[3, 5]]
+    inverse = depth_from_blur(blur(UPPER), DepthMap(1 - values, "inverse"))
+    np.testing.assert_allclose(inverse.values, depth.values, atol=1e-6)
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(TypeError, match="blur must be a BlurEstimate"):
+        depth_from_blur(np.ones((H, W)), LOWER_IS_NEARER)
+    with pytest.raises(TypeError, match="prior must be a DepthMap"):
+        depth_from_blur(blur(UPPER), np.ones((H, W)))
+    with pytest.raises(ValueError, match="height and width"):
+        depth_from_blur(blur(UPPER), DepthMap(np.ones((3, 4)), "metric"))
