@@ -136,7 +136,8 @@ def confidence(data: Path) -> None:
 def measured_scenes(data: Path) -> None:
     """Table e: Spearman's correlation with measured depth, in photos that are sharp everywhere."""
     ways: dict[str, Estimate] = {
-        "estimate_depth": lambda photo: fr.estimate_depth(photo).values,
+        "estimate_depth": prior_depth,
+        "depth_from_blur": joined_depth,
         "estimate_blur": RADIUS["estimate_blur"],
         "lower is nearer": lower_is_nearer,
         **fastdepth(),
@@ -148,8 +149,23 @@ def measured_scenes(data: Path) -> None:
     table.finish()
 
 
+def order(data: Path) -> None:
+    """Table f: share of the pairs of a near and a far pixel that are in the right order, in photos of shallow focus."""
+    ways = {"estimate_depth": prior_depth, "depth_from_blur": joined_depth, "lower is nearer": lower_is_nearer}
+    table = Table("scene", *(f"{name}: focused {side}" for name in ways for side in ("near", "far")))
+    for folder, held_back in listed(data, "multifocus"):
+        photos = pair(folder)
+        clear = photos.sharper != 0
+        far = photos.sharper[clear] < 0
+        cells = [
+            area_under_curve(way(photo)[clear], far) for way in ways.values() for photo in (photos.near, photos.far)
+        ]
+        table.add(folder.name, held_back, *cells)
+    table.finish()
+
+
 def times(data: Path) -> None:
-    """Table f: time of a call of `estimate_blur` on one thread: the least and the median of some."""
+    """Table g: time of a call of `estimate_blur` on one thread: the least and the median of some."""
     header("size", "least, ms", "median, ms")
     for size in SIZES:
         photo = sample(size)
@@ -168,7 +184,8 @@ TABLES = {
     "c": known_radius,
     "d": confidence,
     "e": measured_scenes,
-    "f": times,
+    "f": order,
+    "g": times,
 }
 
 
@@ -176,6 +193,14 @@ TABLES = {
 def test_estimate_blur(benchmark, size):
     photo = sample(size)
     benchmark(lambda: fr.estimate_blur(photo, threads=1))
+
+
+def prior_depth(photo: np.ndarray) -> np.ndarray:
+    return fr.estimate_depth(photo).values
+
+
+def joined_depth(photo: np.ndarray) -> np.ndarray:
+    return fr.depth_from_blur(fr.estimate_blur(photo), fr.estimate_depth(photo)).values
 
 
 class Table:

@@ -23,7 +23,7 @@ FOCUS_RATIO = 2.0
 TRAINED_WITH = ("astronaut", "brick", "camera", "chelsea", "coffee")
 
 _GRADIENT_SIGMA, _POOLING_SIGMA = 1.0, 4.0  # pixels
-_PATTERNS = {"defocus": "*/defocus.png", "multifocus": "*/near.png", "rgbd": "*/rgb.png", "sharp": "*.png"}
+_PATTERNS = {"defocus": "*/defocus.png", "multifocus": "*/near.png", "rgbd": "*/rgb.*", "sharp": "*.png"}
 
 
 def listed(data: Path, kind: str) -> list[tuple[Path, bool]]:
@@ -77,7 +77,7 @@ def _gradient_energy(photo: np.ndarray) -> np.ndarray:
 
 def measured_depth(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return a photo of ``rgbd`` and its depth, larger where farther, NaN where not known."""
-    photo = fr.read_photo(folder / "rgb.png").pixels
+    photo = fr.read_photo(next(folder.glob("rgb.*"))).pixels
     if (folder / "depth.png").exists():
         depth = fr.read_photo(folder / "depth.png").pixels
         return photo, np.where(depth > 0, depth, np.nan)

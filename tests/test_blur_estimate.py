@@ -18,7 +18,7 @@ import fastrefocus as fr
 from fastrefocus.light import decode, encode
 
 FILE = files("fastrefocus.depth") / "blur.onnx"
-SHA256 = "1d258863004e5a2c96c73712b3d502b3fe64e156ccf15a9d6c336dfb0e7c8ffd"
+SHA256 = "70e4c5427cfc342e5e9169656f9f75b75f99541aa12b55a40a08c9adcc910a49"
 SIDE = 256
 
 

@@ -23,6 +23,11 @@ def test_a_sharp_photo_leaves_the_prior():
     np.testing.assert_array_equal(depth_from_blur(blur(UPPER, 0.9), LOWER_IS_NEARER).values, LOWER_IS_NEARER.values)
 
 
+def test_little_blur_is_taken_for_a_lack_of_texture():
+    corner = np.s_[: H // 4, : W // 4]
+    np.testing.assert_array_equal(depth_from_blur(blur(corner), LOWER_IS_NEARER).values, LOWER_IS_NEARER.values)
+
+
 def test_blur_that_nobody_is_sure_of_leaves_the_prior():
     unsure = depth_from_blur(blur(UPPER, 8.0, confidence=0.0), LOWER_IS_NEARER)
     np.testing.assert_array_equal(unsure.values, LOWER_IS_NEARER.values)

@@ -17,7 +17,7 @@ WITHIN = 2.0  # bins: the confidence is the probability that the truth is no far
 GRID_CELLS = 8
 GRID_REACH = 3.0  # standard deviation in space, in cells of the grid
 GRID_WIDTH = 8  # on each side, cells of the grid
-GRID_RANGE = 2.5  # standard deviation in radius, bins
+GRID_RANGE = 1.5  # standard deviation in radius, bins
 
 
 class Estimator(nn.Module):

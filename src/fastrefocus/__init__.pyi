@@ -4,6 +4,7 @@ from .deconvolution.result import Candidate, DeconvolutionResult
 from .depth.blur_estimate import BlurEstimate, estimate_blur
 from .depth.calibration import DepthCalibration, calibrate_depth, calibrate_depth_by_blur
 from .depth.depth_files import read_depth, write_depth
+from .depth.depth_from_blur import depth_from_blur
 from .depth.depth_map import DepthMap
 from .depth.estimate import estimate_depth
 from .depth.postprocess import postprocess_depth
@@ -71,6 +72,7 @@ __all__ = [
     "coc_from_depth",
     "deblur",
     "deconvolve",
+    "depth_from_blur",
     "disk_psf",
     "estimate_blur",
     "estimate_depth",

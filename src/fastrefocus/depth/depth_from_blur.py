@@ -10,8 +10,12 @@ _SHARP = 1.0  # pixels: of smaller radii the photo says little
 _OCTAVES = 3.0  # of radius above that count as the whole range of depth
 _SAMPLES = 65_536  # pixels that the side is decided on
 
+#: Mean amount of blur, of 1, below which a photo counts as sharp everywhere, and above which as one with shallow depth
+#: of field. Photos of the first kind were found below 0.1, of the second above 0.2.
+_DEEP, _SHALLOW = 0.1, 0.3
+
 #: Of the blur beside the prior, where it is certain.
-_WEIGHT = 1.0
+_WEIGHT = 2.0
 
 #: How much of the side is decided by the prior, and by how much the blur is taken for the background without it: most
 #: photos focus on a near subject.
@@ -42,10 +46,10 @@ def depth_from_blur(blur: BlurEstimate, prior: DepthMap) -> DepthMap:
 
     Notes
     -----
-    A surface is blurred by its distance from the plane of focus in 1 / z, on either side. Which side the blurred parts are on
-    is one decision for the whole photo: that which agrees better with the prior, and without agreement the far one. A
-    photo with blurred parts on both sides comes out wrong on one of them. Where nothing is blurred, the result is the
-    prior.
+    A surface is blurred by its distance from the plane of focus in 1 / z, on either side. Which side the blurred parts
+    are on is one decision for the whole photo: that which agrees better with the prior, and without agreement the far
+    one. Where that is wrong, or blurred parts are on both sides, the result is the wrong way round there. Of a photo
+    that is sharp everywhere, or nearly so, the result is the prior: what seems blurred in it has no texture.
 
     Examples
     --------
@@ -62,8 +66,11 @@ def depth_from_blur(blur: BlurEstimate, prior: DepthMap) -> DepthMap:
     if blur.radius.shape != expected.shape:
         raise ValueError(f"prior must have the height and width {blur.radius.shape} of blur, got {expected.shape}")
     blurred = np.clip(np.log2(np.maximum(blur.radius / np.float32(_SHARP), 1)) / np.float32(_OCTAVES), 0, 1)
-    side = np.float32(_WEIGHT * _side(blurred, blur.confidence, expected))
-    return DepthMap(scale_to_unit(expected + side * blurred * blur.confidence), "relative")
+    certain = blurred * blur.confidence
+    amount = float(certain.mean(dtype=np.float64) / max(blur.confidence.mean(dtype=np.float64), 1e-12))
+    weight = _WEIGHT * np.clip((amount - _DEEP) / (_SHALLOW - _DEEP), 0, 1)
+    side = np.float32(weight * _side(blurred, blur.confidence, expected))
+    return DepthMap(scale_to_unit(expected + side * certain), "relative")
 
 
 def _side(blurred: FloatArray, confidence: FloatArray, expected: FloatArray) -> float:
