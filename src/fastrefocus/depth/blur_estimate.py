@@ -11,7 +11,6 @@ from importlib.resources import files
 
 import numpy as np
 import numpy.typing as npt
-from skimage.transform import resize
 
 # From version 1.29 on onnxruntime sends telemetry unless told otherwise before it is imported; this library is offline.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -19,6 +18,7 @@ import onnxruntime
 
 from fastrefocus.arrays import FloatArray, as_image
 from fastrefocus.checks import choice
+from fastrefocus.depth.resampling import resize_map
 from fastrefocus.parallel import thread_count
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709
@@ -109,7 +109,7 @@ def estimate_blur(image: npt.ArrayLike, *, model: str = "builtin", threads: int 
     outputs = session.run(None, {"photo": padded[np.newaxis, np.newaxis]})
     radius, confidence = (output[0, 0, :height, :width] for output in outputs)
     if scale > 1:
-        radius, confidence = (resize(plane, grey.shape, order=1, mode="edge") for plane in (scale * radius, confidence))
+        radius, confidence = (resize_map(plane, pixels.shape[:2]) for plane in (scale * radius, confidence))
     return BlurEstimate(np.ascontiguousarray(radius), np.ascontiguousarray(confidence))
 
 
