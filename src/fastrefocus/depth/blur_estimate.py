@@ -11,6 +11,7 @@ from importlib.resources import files
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import uniform_filter
 
 # From version 1.29 on onnxruntime sends telemetry unless told otherwise before it is imported; this library is offline.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -28,6 +29,9 @@ _MULTIPLE = 32
 
 #: Of what the network sees, pixels: larger photos are halved, for few are sharp to the pixel.
 _LONGEST_SIDE = 2048
+
+#: Standard deviation, of 0..1, below which a square of so many pixels a side says the less the less it is.
+_LEAST_CONTRAST, _SURROUNDINGS = 1.5 / 255, 33
 
 #: Pixels. Smaller pictures are looked at with one thread: they gain nothing from several, and onnxruntime shares out so
 #: little work in such a way that the last bit of the result depends on the number of threads.
@@ -108,9 +112,18 @@ def estimate_blur(image: npt.ArrayLike, *, model: str = "builtin", threads: int 
     session = _session(count if padded.size > _SMALL else 1)
     outputs = session.run(None, {"photo": padded[np.newaxis, np.newaxis]})
     radius, confidence = (output[0, 0, :height, :width] for output in outputs)
+    confidence = confidence * _contrast(seen)
     if scale > 1:
         radius, confidence = (resize_map(plane, pixels.shape[:2]) for plane in (scale * radius, confidence))
     return BlurEstimate(np.ascontiguousarray(radius), np.ascontiguousarray(confidence))
+
+
+def _contrast(plane: FloatArray) -> FloatArray:
+    """Return 0 where nothing is to be seen for some way around, 1 where anything is: blank places look blurred."""
+    mean, power = (uniform_filter(values, _SURROUNDINGS, mode="nearest") for values in (plane, np.square(plane)))
+    deviation = np.sqrt(np.maximum(power - np.square(mean), 0))
+    contrast: FloatArray = np.minimum(deviation / np.float32(_LEAST_CONTRAST), 1)
+    return contrast
 
 
 @lru_cache(maxsize=4)

@@ -14,6 +14,9 @@ _SAMPLES = 65_536  # pixels that the side is decided on
 #: of field. Photos of the first kind were found below 0.1, of the second above 0.2.
 _DEEP, _SHALLOW = 0.1, 0.3
 
+#: Mean confidence below which a photo says nothing of its blur, such as a blank one, and above which all that it can.
+_BLANK, _TEXTURED = 0.4, 0.5
+
 #: Of the blur beside the prior, where it is certain.
 _WEIGHT = 2.0
 
@@ -49,7 +52,8 @@ def depth_from_blur(blur: BlurEstimate, prior: DepthMap) -> DepthMap:
     A surface is blurred by its distance from the plane of focus in 1 / z, on either side. Which side the blurred parts
     are on is one decision for the whole photo: that which agrees better with the prior, and without agreement the far
     one. Where that is wrong, or blurred parts are on both sides, the result is the wrong way round there. Of a photo
-    that is sharp everywhere, or nearly so, the result is the prior: what seems blurred in it has no texture.
+    that is sharp everywhere, or nearly so, the result is the prior: what seems blurred in it has no texture. So it is
+    of a blank one.
 
     Examples
     --------
@@ -67,10 +71,15 @@ def depth_from_blur(blur: BlurEstimate, prior: DepthMap) -> DepthMap:
         raise ValueError(f"prior must have the height and width {blur.radius.shape} of blur, got {expected.shape}")
     blurred = np.clip(np.log2(np.maximum(blur.radius / np.float32(_SHARP), 1)) / np.float32(_OCTAVES), 0, 1)
     certain = blurred * blur.confidence
-    amount = float(certain.mean(dtype=np.float64) / max(blur.confidence.mean(dtype=np.float64), 1e-12))
-    weight = _WEIGHT * np.clip((amount - _DEEP) / (_SHALLOW - _DEEP), 0, 1)
+    known = float(blur.confidence.mean(dtype=np.float64))
+    amount = float(certain.mean(dtype=np.float64) / max(known, 1e-12))
+    weight = _WEIGHT * _rise(amount, _DEEP, _SHALLOW) * _rise(known, _BLANK, _TEXTURED)
     side = np.float32(weight * _side(blurred, blur.confidence, expected))
     return DepthMap(scale_to_unit(expected + side * certain), "relative")
+
+
+def _rise(value: float, low: float, high: float) -> float:
+    return float(np.clip((value - low) / (high - low), 0, 1))
 
 
 def _side(blurred: FloatArray, confidence: FloatArray, expected: FloatArray) -> float:

@@ -11,8 +11,10 @@ import numpy.typing as npt
 
 from fastrefocus import checks
 from fastrefocus.arrays import as_image
+from fastrefocus.depth.blur_estimate import estimate_blur
 from fastrefocus.depth.card import ModelCard
 from fastrefocus.depth.card_files import find_card
+from fastrefocus.depth.depth_from_blur import depth_from_blur
 from fastrefocus.depth.depth_map import DepthMap
 from fastrefocus.depth.model_cards import CARDS
 from fastrefocus.depth.network_input import make_input
@@ -82,12 +84,13 @@ def estimate_depth(
 
     Notes
     -----
-    The built-in model is a first, simple one: it recognises nothing and was not trained. It adds up a prior
-    (lower in the photo is nearer) and two cues: what has the colours of the upper border is far, and what is
-    blurred is far (or near, where that agrees better with the rest), and lets the sum follow the picture's
-    edges. Expect a plausible order of near and far for a subject before a background or a ground that
-    recedes; do not expect true proportions, and expect mistakes where the prior is wrong: views from above or
-    below, ceilings, foregrounds at the top. It sees a copy of at most 512 pixels on the longer side.
+    The built-in model joins two: a prior that recognises nothing (lower in the photo is nearer; what has the colours
+    of the upper border is far), and what `fastrefocus.estimate_blur` reads of the blur, by
+    `fastrefocus.depth_from_blur`. With shallow depth of field expect the subject and its background to be told apart
+    well, but now and then the wrong way round: one photo does not say on which side of the focus its blur is. Of a
+    photo that is sharp everywhere only the prior is left: a plausible order for a subject before a background or a
+    ground that recedes, without true proportions, and wrong for views from above or below, ceilings, foregrounds at
+    the top. docs/depth.md has figures.
 
     A network sees a reduced copy of a large photo. Its result is interpolated bilinearly to the photo's size, so that
     edges are ramps; `refine` makes them steep. (`fastrefocus.refocus` does so after `fastrefocus.postprocess_depth`.)
@@ -117,6 +120,8 @@ def estimate_depth(
         depth = read_output(values[seen.rows, seen.columns], card, pixels.shape[:2], seen.height, focal)
     except ModelError as error:
         raise ModelError(f"{network.path}: {error}") from None
+    if model == "builtin":
+        depth = depth_from_blur(estimate_blur(pixels, threads=threads), depth)
     return refine_depth(depth, pixels, threads=threads) if to_refine else depth
 
 
