@@ -8,10 +8,14 @@ from scipy.ndimage import convolve
 from skimage.feature import canny
 
 from fastrefocus import Cancelled, Candidate, deblur, deconvolve, disk_psf, gaussian_psf, progress
+from fastrefocus.deconvolution import blind
+from fastrefocus.deconvolution.blur_map import BlurMapEstimate
 from fastrefocus.deconvolution.channels import intensity
 from fastrefocus.deconvolution.result import psnr_db
 from fastrefocus.deconvolution.search import EDGE_SIGMAS, LAMS, SIGMAS
 from fastrefocus.deconvolution.selection import default_candidates
+from fastrefocus.depth import blur_estimate
+from fastrefocus.depth.blur_estimate import BlurEstimate
 from fastrefocus.errors import ResidualWarning
 from fastrefocus.light import decode, encode
 from fastrefocus.optics.psf import psf_of_sigma
@@ -345,6 +349,25 @@ def test_what_is_sharp_stays_where_half_is_out_of_focus(sharp):
     assert psnr_db(result.image[:, 142:], sharp[:, 142:]) > psnr_db(photo[:, 142:], sharp[:, 142:]) + 1.5
     same = deblur(photo, threads=2)
     np.testing.assert_array_equal(same.image, result.image)
+
+
+@pytest.mark.filterwarnings("ignore::fastrefocus.ResidualWarning")  # the map is wrong on purpose
+@pytest.mark.parametrize("linearize", [True, False])
+def test_a_map_is_lowered_where_the_network_is_sure_of_less_blur(monkeypatch, linearize):
+    photo = SHARP[..., 1].copy()
+    found, seen, sure = (np.full(photo.shape, value, np.float32) for value in (4, 9, 0.9))
+    seen[:, :50] = 2.5
+    seen[:, :25] = 0.4
+    sure[40:] = 0.5
+    looked_at = []
+    monkeypatch.setattr(blind, "estimate_blur_map", lambda plane, **options: BlurMapEstimate(found, 0.005))
+    monkeypatch.setattr(
+        blur_estimate, "estimate_blur", lambda image, **_: [looked_at.append(image), BlurEstimate(seen, sure)][1]
+    )
+    radius = deblur(photo if linearize else decode(photo), linearize=linearize).blur_radius
+    np.testing.assert_allclose(radius[10, [5, 37, 80]], [0, 2.5, 4], atol=0.05)
+    np.testing.assert_allclose(radius[70, [5, 37, 80]], 4, atol=0.05)
+    np.testing.assert_allclose(looked_at, [photo], atol=1e-4)
 
 
 @pytest.mark.parametrize("change", [lambda x: x, lambda x: 0.3 * x + 0.3, lambda x: 0.1 * x], ids=["", "haze", "dark"])

@@ -1,5 +1,7 @@
 """refocus: the whole way."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -162,6 +164,16 @@ def test_depth_is_estimated_where_it_is_not_given(photo):
     assert result.depth.kind == "relative"
     assert result.depth.values.shape == photo.shape[:2]
     assert set(result.timings) == {"depth", "blur"}
+
+
+def test_estimated_depth_follows_the_blur_of_the_photo():
+    sharp = load_sample("camera").pixels[60:260, 120:380]
+    blurred = sharp.copy()
+    blurred[:, :130] = gaussian_filter(sharp, 2.5)[:, :130]
+    prior = fr.estimate_depth(blurred).values
+    depth = fr.refocus(blurred, focus=(0.8, 0.5), deblur=False, refine_depth=False).depth.values
+    beyond = [np.median(values[:, 10:110]) - np.median(values[:, 150:250]) for values in (depth, prior)]
+    assert abs(beyond[0]) > 0.3 + abs(beyond[1])
 
 
 def test_deblurring_comes_before_the_blur(ramp):
@@ -332,6 +344,21 @@ def test_only_missing_blur_is_added_and_to_the_photo_as_it_is(ramp, monkeypatch,
         assert kept[30:].any()
         assert not kept[30:].all()
         assert kept[:20].all()
+
+
+@pytest.mark.parametrize(
+    ("sigma", "radius"), [(1.5, None), (None, np.tile(np.linspace(0, 4, WIDTH, dtype=np.float32), (HEIGHT, 1)))]
+)
+def test_the_blur_that_deblur_finds_is_not_added_again(ramp, monkeypatch, sigma, radius):
+    photo = np.random.default_rng(0).random((HEIGHT, WIDTH, 3), np.float32)
+    found = replace(fr.deblur(photo, sigmas=[0.5]), sigma=sigma, blur_radius=radius)
+    monkeypatch.setattr(pipeline, "deblur_photo", lambda *args, **options: found)
+    options = {"depth": ramp, "focus": 0.0, "max_blur_px": 5}
+    result = fr.refocus(photo, **options)
+    known = fr.refocus(photo, **options, existing_radius=3.0 if radius is None else radius)
+    np.testing.assert_array_equal(result.image, known.image)
+    from_sharp = fr.refocus(found.image, **options, deblur=False)
+    assert detail(result.image)[2] > 1.1 * detail(from_sharp.image)[2]
 
 
 @pytest.mark.parametrize("rendering", ["defocus", "paper"])

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from fastrefocus import checks
 from fastrefocus.arrays import FLOAT_RANGE, FloatArray, as_image
 from fastrefocus.deconvolution.deblur import deblur as deblur_photo
+from fastrefocus.deconvolution.result import DeconvolutionResult
 from fastrefocus.depth.depth_map import DepthMap
 from fastrefocus.depth.postprocess import postprocess_depth
 from fastrefocus.depth.refine import refine_depth as refine
@@ -85,8 +86,9 @@ def refocus(
     image : array_like
         (H, W) or (H, W, 3), 0..1, sRGB-encoded.
     depth : DepthMap, optional
-        None: `fastrefocus.estimate_depth` with the built-in model, then `fastrefocus.postprocess_depth`. Unknown depth
-        (NaN) is taken from the nearest known pixel. Relative depth is taken as linear in 1 / z.
+        None: `fastrefocus.estimate_depth` with the built-in model, joined by `fastrefocus.depth_from_blur` with what
+        the photo's blur says, then `fastrefocus.postprocess_depth`. Unknown depth (NaN) is taken from the nearest known
+        pixel. Relative depth is taken as linear in 1 / z.
     focus : (float, float), float, sequence of (float, float), or FocusBand
         What to focus on: a point (x, y) as fractions of the width and height, 0..1 from the top left; several points,
         with all between the nearest and the farthest; a depth in the unit of `depth` (of the relative depth, 0 nearest
@@ -108,7 +110,8 @@ def refocus(
         and not for paper A's blur.
     existing_radius : array_like, optional
         (H, W) or a number: radius of the blur that the photo already has, pixels; NaN where unknown. Where more is
-        wanted, only what is missing is added to the photo as it is, and it is not deblurred there.
+        wanted, only what is missing is added to the photo as it is, and it is not deblurred there. None: what
+        `fastrefocus.deblur` finds, or none at all where `deblur` is False.
     threads : int, optional
         None: all CPUs. The result does not depend on it.
     callback : callable, optional
@@ -155,9 +158,7 @@ def refocus(
     checks.choice(rendering, "rendering", get_args(Rendering))
     by_default = depth is None and rendering == "defocus"
     to_refine = by_default if refine_depth is None else checks.flag(refine_depth, "refine_depth")
-    existing = (
-        None if existing_radius is None else np.nan_to_num(as_existing(existing_radius, "existing_radius", photo.shape))
-    )
+    existing = None if existing_radius is None else as_existing(existing_radius, "existing_radius", photo.shape)
     thread_count(threads)
     watch = _Stopwatch()
     if depth is None or to_refine:
@@ -165,9 +166,7 @@ def refocus(
             progress = Progress(callback, "depth", 1)
             progress(0)
             if depth is None:
-                from fastrefocus.depth.estimate import estimate_depth  # loads onnxruntime
-
-                depth = postprocess_depth(estimate_depth(photo, threads=threads))
+                depth = postprocess_depth(_estimated_depth(photo, threads))
             if to_refine:
                 depth = refine(depth, photo)
             progress(1)
@@ -176,7 +175,10 @@ def refocus(
     sharp = photo
     if deblur:
         with watch.stage("deblur"):
-            sharp = deblur_photo(photo, threads=threads, callback=callback).image
+            deblurred = deblur_photo(photo, threads=threads, callback=callback)
+        sharp = deblurred.image
+        if existing is None:
+            existing = _blur_found(deblurred)
     with watch.stage("blur"):
         source, radius = (sharp, coc) if existing is None else _keep_existing(photo, sharp, coc, existing, shape)
         if rendering == "paper":
@@ -206,10 +208,27 @@ def _check_depth(depth: Any, photo: FloatArray) -> None:  # noqa: ANN401
         raise ValueError(f"depth must have the image's height and width {photo.shape[:2]}, got {depth.values.shape}")
 
 
+def _estimated_depth(photo: FloatArray, threads: int | None) -> DepthMap:
+    from fastrefocus.depth.blur_estimate import estimate_blur  # loads onnxruntime
+    from fastrefocus.depth.depth_from_blur import depth_from_blur
+    from fastrefocus.depth.estimate import estimate_depth
+
+    return depth_from_blur(estimate_blur(photo, threads=threads), estimate_depth(photo, threads=threads))
+
+
+def _blur_found(result: DeconvolutionResult) -> npt.NDArray[np.float64]:
+    """Return the radius of the blur that was found in a photo: (H, W), or () where it is one for all of it."""
+    if result.blur_radius is not None:
+        return result.blur_radius.astype(np.float64)
+    assert result.sigma is not None
+    return np.asarray(2 * result.sigma)
+
+
 def _keep_existing(
     photo: FloatArray, sharp: FloatArray, coc: FloatArray, existing: npt.NDArray[np.float64], aperture: Aperture
 ) -> tuple[FloatArray, FloatArray]:
     """Return what to blur, and by how much: the photo itself where it is not yet blurred enough."""
+    existing = np.nan_to_num(existing)
     kept = existing <= np.abs(coc)
     missing = missing_blur(coc, existing, aperture=aperture)
     source = np.where(kept if photo.ndim == 2 else kept[..., np.newaxis], photo, sharp)

@@ -7,13 +7,14 @@ import numpy as np
 
 from fastrefocus.arrays import BoolArray, FloatArray
 from fastrefocus.deconvolution.acceptance import accepted
-from fastrefocus.deconvolution.blur_map import estimate_blur_map
+from fastrefocus.deconvolution.blur_map import LEAST_RADIUS, estimate_blur_map
 from fastrefocus.deconvolution.diagnostics import warn_if_not_white
 from fastrefocus.deconvolution.layered import estimated_map
 from fastrefocus.deconvolution.mapped import Mapped
 from fastrefocus.deconvolution.result import Candidate, DeconvolutionResult
 from fastrefocus.deconvolution.search import Search
 from fastrefocus.deconvolution.selection import Choice, Psf, choose_lam, choose_psf
+from fastrefocus.light import encode
 from fastrefocus.optics.psf import psf_of_sigma
 from fastrefocus.parallel import thread_map
 from fastrefocus.progress import Progress
@@ -26,6 +27,9 @@ _ALIKE = 1.5
 
 #: Layers of depth have at least so many pixels, and there are at most so many.
 _LAYER_PIXELS, _MOST_LAYERS = 20_000, 12
+
+#: The network is followed where it is so sure to be right within half an octave.
+_SURE = 0.8
 
 
 def deblur_with_one_psf(search: Search, candidates: Sequence[Psf], lams: Sequence[float] | None) -> DeconvolutionResult:
@@ -64,6 +68,8 @@ def _by_estimated_map(
     progress = Progress(mapped.callback, "estimate blur", 100)
     with thread_map(mapped.threads, 64) as run:
         radius = estimate_blur_map(mapped.plane, run=run, progress=lambda share: progress(round(100 * share))).radius
+    if radius.any():
+        radius = _less_where_sharper(radius, mapped)
     if not radius.any():
         return _unchanged(mapped, scores)
     prepared = estimated_map(radius)
@@ -73,6 +79,20 @@ def _by_estimated_map(
     unreliable = mapped.unreliability(result, prepared)
     result = replace(result, image=accepted(mapped.channels.observed, result.image, radius, unreliable))
     return replace(mapped.finish(result, prepared, blur), scores=scores)
+
+
+def _less_where_sharper(radius: FloatArray, mapped: Mapped) -> FloatArray:
+    """Return a map of the blur, lowered to the network's radius where that is smaller and the network sure of it.
+
+    The windows of `estimate_blur_map` are wider than thin things in focus; the network sees those. Where it finds the
+    photo less sharp it is not followed, for it reads smooth surfaces as blurred, and too large a radius costs most.
+    """
+    from fastrefocus.depth.blur_estimate import estimate_blur  # loads onnxruntime
+
+    seen = estimate_blur(encode(np.clip(mapped.plane, 0, 1)), threads=mapped.threads)
+    radius = np.where(seen.confidence >= _SURE, np.minimum(radius, seen.radius), radius)
+    radius[radius < LEAST_RADIUS] = 0
+    return radius
 
 
 def _with_choice(search: Search, choice: Choice, lams: Sequence[float] | None) -> DeconvolutionResult:

@@ -60,7 +60,9 @@ _EDGE_RIVALS = 32  # pixels on either side, where no edge may be four times as s
 _SOFT = 0.7  # pixels: sharp edges are as soft as this
 
 _CAUTION = 0.95  # of the radius is used: too large costs more than too small
-_SHARP_RADIUS = 1.75  # pixels: smaller ones are not worth the risk
+
+#: Pixels: smaller radii are not worth the risk.
+LEAST_RADIUS = 1.75
 
 
 class BlurMapEstimate(NamedTuple):
@@ -112,9 +114,9 @@ def estimate_blur_map(
     if _has_half(level):
         coarse = 2 * _resample(_estimate(_half(level), run)[0], radius.shape, 0.5)
         radius = np.where(coarse >= _TOLD_BY_HALF_SIZE, coarse, radius)
-    radius[radius < _SHARP_RADIUS] = 0
+    radius[radius < LEAST_RADIUS] = 0
     radius = np.float32(scale * _CAUTION) * _resample(radius, luminance.shape, 1 / (scale * _STRIDE))
-    radius[radius < scale * _SHARP_RADIUS] = 0
+    radius[radius < scale * LEAST_RADIUS] = 0
     tell(1.0)
     return BlurMapEstimate(radius, scale * contrast * noise)
 

@@ -68,9 +68,9 @@ def deblur(
     """Deblur a photo whose blur is not known, or known as a map.
 
     Without further options the photo's own spectrum decides. Where all of it is blurred alike, it is deconvolved with
-    the most plausible disk or Gaussian; else with a map of the blur that is estimated from it, and only the parts that
-    turn out credible are changed. What is found sharp stays as it is; a photo that is found sharp all over comes back
-    unchanged, with sigma 0.
+    the most plausible disk or Gaussian; else with a map of the blur that is estimated from it, by its spectra, its
+    edges and the network of `fastrefocus.estimate_blur`, and only the parts that turn out credible are changed. What is
+    found sharp stays as it is; a photo that is found sharp all over comes back unchanged, with sigma 0.
 
     Parameters
     ----------
