@@ -11,6 +11,7 @@ Pictures go to benchmarks/out/depth. The photos are not part of the project; dep
 import argparse
 import time
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -136,8 +137,8 @@ def confidence(data: Path) -> None:
 def measured_scenes(data: Path) -> None:
     """Table e: Spearman's correlation with measured depth, in photos that are sharp everywhere."""
     ways: dict[str, Estimate] = {
-        "estimate_depth": prior_depth,
-        "depth_from_blur": joined_depth,
+        "prior alone": prior_depth,
+        "estimate_depth": joined_depth,
         "estimate_blur": RADIUS["estimate_blur"],
         "lower is nearer": lower_is_nearer,
         **fastdepth(),
@@ -151,7 +152,7 @@ def measured_scenes(data: Path) -> None:
 
 def order(data: Path) -> None:
     """Table f: share of the pairs of a near and a far pixel that are in the right order, in photos of shallow focus."""
-    ways = {"estimate_depth": prior_depth, "depth_from_blur": joined_depth, "lower is nearer": lower_is_nearer}
+    ways = {"prior alone": prior_depth, "estimate_depth": joined_depth, "lower is nearer": lower_is_nearer}
     table = Table("scene", *(f"{name}: focused {side}" for name in ways for side in ("near", "far")))
     for folder, held_back in listed(data, "multifocus"):
         photos = pair(folder)
@@ -196,11 +197,11 @@ def test_estimate_blur(benchmark, size):
 
 
 def prior_depth(photo: np.ndarray) -> np.ndarray:
-    return fr.estimate_depth(photo).values
+    return fr.estimate_depth(photo, model=f"builtin:{files('fastrefocus.depth') / 'builtin.onnx'}").values
 
 
 def joined_depth(photo: np.ndarray) -> np.ndarray:
-    return fr.depth_from_blur(fr.estimate_blur(photo), fr.estimate_depth(photo)).values
+    return fr.estimate_depth(photo).values
 
 
 class Table:

@@ -170,9 +170,9 @@ def test_estimated_depth_follows_the_blur_of_the_photo():
     sharp = load_sample("camera").pixels[60:260, 120:380]
     blurred = sharp.copy()
     blurred[:, :130] = gaussian_filter(sharp, 2.5)[:, :130]
-    prior = fr.estimate_depth(blurred).values
-    depth = fr.refocus(blurred, focus=(0.8, 0.5), deblur=False, refine_depth=False).depth.values
-    beyond = [np.median(values[:, 10:110]) - np.median(values[:, 150:250]) for values in (depth, prior)]
+    options = {"focus": (0.8, 0.5), "deblur": False, "refine_depth": False}
+    depths = [fr.refocus(photo, **options).depth.values for photo in (blurred, sharp)]
+    beyond = [np.median(values[:, 10:110]) - np.median(values[:, 150:250]) for values in depths]
     assert abs(beyond[0]) > 0.3 + abs(beyond[1])
 
 

@@ -86,9 +86,8 @@ def refocus(
     image : array_like
         (H, W) or (H, W, 3), 0..1, sRGB-encoded.
     depth : DepthMap, optional
-        None: `fastrefocus.estimate_depth` with the built-in model, joined by `fastrefocus.depth_from_blur` with what
-        the photo's blur says, then `fastrefocus.postprocess_depth`. Unknown depth (NaN) is taken from the nearest known
-        pixel. Relative depth is taken as linear in 1 / z.
+        None: `fastrefocus.estimate_depth` with the built-in model, then `fastrefocus.postprocess_depth`. Unknown depth
+        (NaN) is taken from the nearest known pixel. Relative depth is taken as linear in 1 / z.
     focus : (float, float), float, sequence of (float, float), or FocusBand
         What to focus on: a point (x, y) as fractions of the width and height, 0..1 from the top left; several points,
         with all between the nearest and the farthest; a depth in the unit of `depth` (of the relative depth, 0 nearest
@@ -166,7 +165,9 @@ def refocus(
             progress = Progress(callback, "depth", 1)
             progress(0)
             if depth is None:
-                depth = postprocess_depth(_estimated_depth(photo, threads))
+                from fastrefocus.depth.estimate import estimate_depth  # loads onnxruntime
+
+                depth = postprocess_depth(estimate_depth(photo, threads=threads))
             if to_refine:
                 depth = refine(depth, photo)
             progress(1)
@@ -206,14 +207,6 @@ def _check_depth(depth: Any, photo: FloatArray) -> None:  # noqa: ANN401
         raise TypeError(f"depth must be a DepthMap, which declares its kind, or None, got {type(depth).__name__}")
     if depth.values.shape != photo.shape[:2]:
         raise ValueError(f"depth must have the image's height and width {photo.shape[:2]}, got {depth.values.shape}")
-
-
-def _estimated_depth(photo: FloatArray, threads: int | None) -> DepthMap:
-    from fastrefocus.depth.blur_estimate import estimate_blur  # loads onnxruntime
-    from fastrefocus.depth.depth_from_blur import depth_from_blur
-    from fastrefocus.depth.estimate import estimate_depth
-
-    return depth_from_blur(estimate_blur(photo, threads=threads), estimate_depth(photo, threads=threads))
 
 
 def _blur_found(result: DeconvolutionResult) -> npt.NDArray[np.float64]:

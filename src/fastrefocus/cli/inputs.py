@@ -107,10 +107,8 @@ def depth_of(task: Task, *, refine: bool = True) -> fr.DepthMap:
 
 
 def estimate_depth(photo: fr.Photo, args: argparse.Namespace) -> fr.DepthMap:
-    """Estimate the depth by the model that the options name; the built-in one is told what the photo's blur says."""
+    """Estimate the depth by the model that the options name."""
     depth = fr.estimate_depth(photo, model=args.model, focal_px=args.focal_px, threads=args.threads)
-    if args.model == "builtin":
-        depth = fr.depth_from_blur(fr.estimate_blur(photo.pixels, threads=args.threads), depth)
     return fr.postprocess_depth(depth)
 
 
