@@ -176,6 +176,21 @@ def test_estimated_depth_follows_the_blur_of_the_photo():
     assert abs(beyond[0]) > 0.3 + abs(beyond[1])
 
 
+def test_the_largest_blur_is_that_of_the_photo_itself():
+    sharp = load_sample("camera").pixels[60:260, 120:380]
+    blurred = sharp.copy()
+    blurred[:, :130] = gaussian_filter(sharp, 2)[:, :130]
+    largest = {name: np.abs(fr.refocus(photo, focus=(0.8, 0.5)).coc).max() for name, photo in
+               {"sharp": sharp, "blurred": blurred}.items()}  # fmt: skip
+    assert largest["sharp"] == pytest.approx(0.015 * 260, rel=1e-3)
+    given = np.zeros(sharp.shape)
+    given[:, :130] = 2.5
+    given[0, 0] = 40
+    largest["given"] = np.abs(fr.refocus(sharp, focus=(0.8, 0.5), existing_radius=given, deblur=False).coc).max()
+    assert largest["given"] == pytest.approx(2.5, rel=1e-3)
+    assert abs(largest["blurred"] - 4) < 1
+
+
 def test_deblurring_comes_before_the_blur(ramp):
     sharp = load_sample("camera").pixels[100:260, 150:350]
     blurred = gaussian_filter(sharp, 1.5)

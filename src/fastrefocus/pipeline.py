@@ -29,8 +29,12 @@ from fastrefocus.rendering.thresholds import blur_by_depth
 
 Rendering = Literal["defocus", "paper"]
 
-#: The largest blur radius where none is given, as a share of the photo's longer side.
+#: The largest blur radius where neither the caller nor the photo says it, as a share of the photo's longer side.
 DEFAULT_MAX_BLUR = 0.015
+
+#: The share of blurred pixels from which on a photo has shallow depth of field, and which percentile of their radii is
+#: the largest.
+_SHALLOW_SHARE, _LARGEST_PERCENTILE = 0.1, 95
 
 _MOST_LEVELS = 16  # blurred copies on either side of the focal plane; finer steps cannot be seen
 _LARGEST_BLUR = 1000.0  # pixels; more is a mistake in the units, and half of it near the largest sigma of blur_by_depth
@@ -93,7 +97,8 @@ def refocus(
         with all between the nearest and the farthest; a depth in the unit of `depth` (of the relative depth, 0 nearest
         to 1 farthest, where it is estimated); or a band of depths. See `fastrefocus.coc_from_depth`.
     max_blur_px : float, optional
-        The largest radius of the blur, >= 0 and < 1000 pixels. None: 1.5 % of the longer side.
+        The largest radius of the blur, >= 0 and < 1000 pixels. None: the largest (95th percentile) of the photo's own
+        blur, as given or found by `deblur`, where more than a tenth of it is blurred; else 1.5 % of the longer side.
     deblur : bool
         Deblur the photo first, with `fastrefocus.deblur`. That knows one blur for the whole photo: leave it out where
         the photo is sharp already.
@@ -148,9 +153,8 @@ def refocus(
     if depth is not None:
         _check_depth(depth, photo)
     checked_focus(focus, "relative" if depth is None else depth.kind)
-    if max_blur_px is None:
-        max_blur_px = DEFAULT_MAX_BLUR * max(photo.shape[:2])
-    max_blur_px = checks.number(max_blur_px, "max_blur_px", least=0, below=_LARGEST_BLUR)
+    if max_blur_px is not None:
+        max_blur_px = checks.number(max_blur_px, "max_blur_px", least=0, below=_LARGEST_BLUR)
     deblur = checks.flag(deblur, "deblur")
     shape = as_aperture(aperture)
     checks.choice(quality, "quality", get_args(Quality))
@@ -171,8 +175,6 @@ def refocus(
             if to_refine:
                 depth = refine(depth, photo)
             progress(1)
-    mapping: Literal["disparity"] | None = "disparity" if depth.kind == "relative" else None
-    coc = coc_from_depth(depth, focus, max_radius=max_blur_px, mapping=mapping)
     sharp = photo
     if deblur:
         with watch.stage("deblur"):
@@ -180,7 +182,11 @@ def refocus(
         sharp = deblurred.image
         if existing is None:
             existing = _blur_found(deblurred)
+    if max_blur_px is None:
+        max_blur_px = _usual_blur(photo, existing)
     with watch.stage("blur"):
+        mapping: Literal["disparity"] | None = "disparity" if depth.kind == "relative" else None
+        coc = coc_from_depth(depth, focus, max_radius=max_blur_px, mapping=mapping)
         source, radius = (sharp, coc) if existing is None else _keep_existing(photo, sharp, coc, existing, shape)
         if rendering == "paper":
             blurred = _threshold_blur(source, radius, callback)
@@ -207,6 +213,16 @@ def _check_depth(depth: Any, photo: FloatArray) -> None:  # noqa: ANN401
         raise TypeError(f"depth must be a DepthMap, which declares its kind, or None, got {type(depth).__name__}")
     if depth.values.shape != photo.shape[:2]:
         raise ValueError(f"depth must have the image's height and width {photo.shape[:2]}, got {depth.values.shape}")
+
+
+def _usual_blur(photo: FloatArray, existing: npt.NDArray[np.float64] | None) -> float:
+    """Return the largest radius of a photo with shallow depth of field; of another what is usual for its size."""
+    if existing is not None and existing.ndim == 2:
+        blurred = existing[existing >= 1]
+        if blurred.size > _SHALLOW_SHARE * existing.size:
+            largest: np.float64 = np.percentile(blurred, _LARGEST_PERCENTILE)
+            return float(largest)
+    return float(DEFAULT_MAX_BLUR * max(photo.shape[:2]))
 
 
 def _blur_found(result: DeconvolutionResult) -> npt.NDArray[np.float64]:

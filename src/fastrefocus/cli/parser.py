@@ -271,7 +271,7 @@ def _add_rendering_options(verb: argparse.ArgumentParser) -> None:
         type=values.blur_radius,
         metavar="PX",
         help="largest radius of the blur in the whole picture or stack (default: by the lens where depth is in metres, "
-        "else 1.5 %% of the longer side)",
+        "else as large as the photo's own, if refocus finds any, or 1.5 %% of the longer side)",
     )
     group.add_argument(
         "--aperture",

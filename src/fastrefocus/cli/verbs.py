@@ -47,14 +47,15 @@ def refocus(task: Task) -> Outcome:
     focus, focus_sources = focus_of(task)
     started = time.perf_counter()
     depth = inputs.depth_of(task, refine=args.method != "paper")
+    max_blur_px: float | None = args.max_blur
     if isinstance(strength, fr.ThinLens):  # that of its largest radius gives the others
-        strength = float(np.abs(radius_of(depth, focus, strength)).max())
+        max_blur_px = float(np.abs(radius_of(depth, focus, strength)).max())
     seconds = {"depth": time.perf_counter() - started}
     result = fr.refocus(
         photo.pixels,
         depth=depth,
         focus=focus,
-        max_blur_px=strength,
+        max_blur_px=max_blur_px,
         deblur=args.deblur,
         aperture=args.aperture,
         quality=args.quality or "default",
