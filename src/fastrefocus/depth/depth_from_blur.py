@@ -70,9 +70,9 @@ def depth_from_blur(blur: BlurEstimate, prior: DepthMap) -> DepthMap:
     if blur.radius.shape != expected.shape:
         raise ValueError(f"prior must have the height and width {blur.radius.shape} of blur, got {expected.shape}")
     blurred = np.clip(np.log2(np.maximum(blur.radius / np.float32(_SHARP), 1)) / np.float32(_OCTAVES), 0, 1)
-    certain = blurred * blur.confidence
+    certain = blurred * np.square(blur.confidence)
     known = float(blur.confidence.mean(dtype=np.float64))
-    amount = float(certain.mean(dtype=np.float64) / max(known, 1e-12))
+    amount = float(np.mean(blurred * blur.confidence, dtype=np.float64) / max(known, 1e-12))
     weight = _WEIGHT * _rise(amount, _DEEP, _SHALLOW) * _rise(known, _BLANK, _TEXTURED)
     side = np.float32(weight * _side(blurred, blur.confidence, expected))
     return DepthMap(scale_to_unit(expected + side * certain), "relative")
