@@ -100,8 +100,8 @@ def refocus(
         The largest radius of the blur, >= 0 and < 1000 pixels. None: the largest (95th percentile) of the photo's own
         blur, as given or found by `deblur`, where more than a tenth of it is blurred; else 1.5 % of the longer side.
     deblur : bool
-        Deblur the photo first, with `fastrefocus.deblur`. That knows one blur for the whole photo: leave it out where
-        the photo is sharp already.
+        Deblur the photo first, with `fastrefocus.deblur`, which finds what is blurred. Leave it out where the photo is
+        known to be sharp.
     aperture : "disk", Aperture or array_like
         The shape of the blur; see `fastrefocus.render_defocus`.
     quality : {"fast", "default", "reference"}
