@@ -1,5 +1,6 @@
 """``fastrefocus deblur``, as a user calls it."""
 
+import functools
 import json
 
 import numpy as np
@@ -93,6 +94,16 @@ def test_what_one_psf_was_found_is_said(tmp_path, capsys):
 def test_warning_of_the_residual_is_said(blurred, halves, capsys):
     deblur(blurred, "--blur-map", halves, "--blur-max", 12, "--encoded")
     assert "the blur found does not explain the photo" in capsys.readouterr().err
+
+
+def test_refocus_says_what_its_deblurring_warns_of(blurred, monkeypatch, capsys):
+    wrong = functools.partial(fr.deblur, blur_radius=np.full(SHARP.shape, 12, np.float32), linearize=False)
+    monkeypatch.setattr("fastrefocus.pipeline.deblur_photo", wrong)
+    target = blurred.with_name("out.png")
+    assert cli.main(["refocus", str(blurred), str(target), "--focus", "0.5,0.5"]) == 0
+    said = capsys.readouterr().err
+    assert "in.png: the blur found does not explain the photo" in said
+    assert "ResidualWarning" not in said
 
 
 @pytest.mark.parametrize(

@@ -424,3 +424,11 @@ def test_a_wrong_blur_is_warned_of_where_the_caller_is():
     with pytest.warns(ResidualWarning, match="does not explain the photo") as caught:
         deblur(photo, sigmas=[6], lams=[3e-2], psf_shape="gaussian", reference=COFFEE[..., 1].copy())
     assert caught[0].filename == __file__
+
+
+def test_a_map_that_does_not_fit_is_warned_of_where_the_caller_is():
+    photo = out_of_focus(COFFEE[..., 1].copy(), disk_psf(5), noise=0.002)
+    with pytest.warns(ResidualWarning) as caught:
+        deblur(photo, blur_radius=np.full(photo.shape, 9, np.float32))
+    assert any("does not fit the photo" in str(warning.message) for warning in caught)
+    assert {warning.filename for warning in caught} == {__file__}

@@ -1,4 +1,7 @@
-"""Exceptions that callers may want to tell apart from a plain ValueError."""
+"""Exceptions that callers may want to tell apart from a plain ValueError, and warnings."""
+
+import sys
+import warnings
 
 
 class FastRefocusError(Exception):
@@ -31,3 +34,11 @@ class ConvergenceWarning(UserWarning):
 
 class ResidualWarning(UserWarning):
     """The blur assumed does not explain the photo: what is left over is not noise."""
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn of the caller's line: the nearest that is not in this package."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

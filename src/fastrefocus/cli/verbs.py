@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,20 +52,21 @@ def refocus(task: Task) -> Outcome:
     if isinstance(strength, fr.ThinLens):  # that of its largest radius gives the others
         max_blur_px = float(np.abs(radius_of(depth, focus, strength)).max())
     seconds = {"depth": time.perf_counter() - started}
-    result = fr.refocus(
-        photo.pixels,
-        depth=depth,
-        focus=focus,
-        max_blur_px=max_blur_px,
-        deblur=args.deblur,
-        aperture=args.aperture,
-        quality=args.quality or "default",
-        rendering=args.method,
-        refine_depth=False,  # it is, where it is to be
-        existing_radius=args.existing,
-        threads=args.threads,
-        callback=task.callback,
-    )
+    with _warnings_said(task):
+        result = fr.refocus(
+            photo.pixels,
+            depth=depth,
+            focus=focus,
+            max_blur_px=max_blur_px,
+            deblur=args.deblur,
+            aperture=args.aperture,
+            quality=args.quality or "default",
+            rendering=args.method,
+            refine_depth=False,  # it is, where it is to be
+            existing_radius=args.existing,
+            threads=args.threads,
+            callback=task.callback,
+        )
     report = {**_lens_report(lens_sources | focus_sources), "seconds": _rounded({**seconds, **result.timings})}
     return Outcome([replace(photo, pixels=result.image)], report)
 
@@ -162,8 +164,7 @@ def deblur(task: Task) -> Outcome:
     if args.depth is not None:
         options["depth"] = inputs.given_depth(photo, args.depth)
     started = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", fr.ResidualWarning)
+    with _warnings_said(task):
         result = fr.deblur(
             photo.pixels,
             channels=args.channels,
@@ -175,15 +176,23 @@ def deblur(task: Task) -> Outcome:
             callback=task.callback,
             **options,
         )
-    seconds = {"deblur": time.perf_counter() - started}
-    task.say(_chosen(result))
-    for warning in caught:
-        task.say(str(warning.message))
+        seconds = {"deblur": time.perf_counter() - started}
+        task.say(_chosen(result))
     photos = [replace(photo, pixels=result.image)]
     if args.maps is not None:
         photos += _maps(result)
     report = {"sigma": result.sigma, "psf_shape": result.psf_shape, "lam": result.lam, "seconds": _rounded(seconds)}
     return Outcome(photos, report)
+
+
+@contextmanager
+def _warnings_said(task: Task) -> Iterator[None]:
+    """Say what a photo's deblurring warns of, in a sentence without the source line."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", fr.ResidualWarning)
+        yield
+    for warning in caught:
+        task.say(str(warning.message))
 
 
 def _chosen(result: fr.DeconvolutionResult) -> str:

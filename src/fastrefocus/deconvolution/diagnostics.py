@@ -1,11 +1,10 @@
 """What a deconvolution cannot bring back, and whether its blur explains the photo."""
 
-import warnings
 
 import numpy as np
 
 from fastrefocus.arrays import FloatArray, split_channels
-from fastrefocus.errors import ResidualWarning
+from fastrefocus.errors import ResidualWarning, warn
 
 _FREQUENCIES = 64  # along each axis, at least
 
@@ -56,10 +55,9 @@ def warn_if_not_white(residual: FloatArray, noise: float) -> None:
     """Warn where a residual is more than noise and not white."""
     found, size = correlation(residual), float(np.std(residual))
     if size > max(2 * noise, _INVISIBLE) and abs(found) > _WHITE:
-        warnings.warn(
+        warn(
             f"the blur found does not explain the photo, or the prior is too strong: blurred again, the restored photo "
             f"differs from it by {size:.2g} (noise {noise:.2g}), and not at random (correlation of neighbours "
             f"{found:.2f}); see result.reblur_residual",
             ResidualWarning,
-            stacklevel=4,
         )

@@ -1,6 +1,5 @@
 """Deblurring with a map of the blur's radius."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +15,7 @@ from fastrefocus.deconvolution.layered import SHARP_RADIUS, BlurMap, given_map, 
 from fastrefocus.deconvolution.result import Candidate, DeconvolutionResult, psnr_db
 from fastrefocus.deconvolution.selection import choose_lam, noise_sigma
 from fastrefocus.deconvolution.solver import Solver
-from fastrefocus.errors import ResidualWarning
+from fastrefocus.errors import ResidualWarning, warn
 from fastrefocus.optics.psf_grid import PsfGrid
 from fastrefocus.progress import Callback, Progress
 
@@ -106,11 +105,10 @@ class Mapped:
         share = float(np.mean(unreliable[blurred] >= UNRELIABLE)) if blurred.any() else 0.0
         if share < _DOUBTFUL:
             return result
-        warnings.warn(
+        warn(
             f"the map of the blur does not fit the photo: deblurred with it, {share:.0%} of what it calls blurred "
             f"rings, and less than {_DOUBTFUL:.0%} would be usual; the photo is kept where it does",
             ResidualWarning,
-            stacklevel=4,
         )
         doubt = np.float32(share / _DOUBTFUL)
         return replace(

@@ -1,7 +1,6 @@
 """A method of deconvolution with its parameters, apart from the blur and the weight of the prior."""
 
 import functools
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +16,7 @@ from fastrefocus.deconvolution.plug_and_play import Denoiser, PlugAndPlayOptions
 from fastrefocus.deconvolution.problem import Problem
 from fastrefocus.deconvolution.result import DeconvolutionResult
 from fastrefocus.deconvolution.tiles import WINDOW_SIDE, Mosaic, Tile, combined, tiles
-from fastrefocus.errors import ConvergenceWarning
+from fastrefocus.errors import ConvergenceWarning, warn
 from fastrefocus.parallel import Map, thread_count, thread_map
 
 METHODS = ("admm-tv", "plug-and-play", "half-quadratic", "wiener", "inverse")
@@ -176,12 +175,11 @@ class Solver:
     def warn_if_not_converged(self, result: DeconvolutionResult) -> None:
         """Warn where the last iteration came before the change had fallen below `tol`."""
         if self.method == "admm-tv" and self.tol > 0 and result.change[-1] >= self.tol:
-            warnings.warn(
+            warn(
                 f"not converged: after {result.num_iter} iterations the image still changed by "
                 f"{result.change[-1]:.1e}, tol is {self.tol:g}; give a larger num_iter or tol, or tol=0 for exactly "
                 "num_iter",
                 ConvergenceWarning,
-                stacklevel=3,
             )
 
     def _problem(
