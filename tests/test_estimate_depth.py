@@ -13,7 +13,7 @@ from tiny_models import constant, tensor
 
 import fastrefocus as fr
 from fastrefocus import cli
-from fastrefocus.depth.model_cards import CARDS, card_of_metadata
+from fastrefocus.depth.networks.model_cards import CARDS, card_of_metadata
 from fastrefocus.errors import ModelError
 
 H, W = 64, 96

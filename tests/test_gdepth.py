@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import fastrefocus as fr
-from fastrefocus.depth.xmp import JpegFile
+from fastrefocus.depth.files.xmp import JpegFile
 
 STANDARD, EXTENDED = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 NAMESPACES = (

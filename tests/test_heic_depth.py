@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastrefocus as fr
-from fastrefocus.depth import heic
+from fastrefocus.depth.files import heic
 
 pillow_heif = pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
 

@@ -12,9 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from fastrefocus import cli
-from fastrefocus.depth.card import Published
-from fastrefocus.depth.download import download_model
-from fastrefocus.depth.model_cards import CARDS
+from fastrefocus.depth.networks.card import Published
+from fastrefocus.depth.networks.download import download_model
+from fastrefocus.depth.networks.model_cards import CARDS
 from fastrefocus.errors import ModelError
 
 CONTENT = bytes(range(256)) * 40
@@ -186,7 +186,7 @@ def test_what_is_known_of_the_cards():
 
 def test_pooch_is_imported_for_downloads_only():
     code = (
-        "import sys; from fastrefocus import cli; cli.main(['models']); import fastrefocus.depth.download\n"
+        "import sys; from fastrefocus import cli; cli.main(['models']); import fastrefocus.depth.networks.download\n"
         "print('pooch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

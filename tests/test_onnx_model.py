@@ -22,9 +22,9 @@ from skimage import data
 from skimage.transform import resize
 from tiny_models import DEPTH, IMAGE, tensor
 
-from fastrefocus.depth import onnx_model
 from fastrefocus.depth.estimate import estimate_depth
-from fastrefocus.depth.onnx_file import has_external_data
+from fastrefocus.depth.networks import onnx_model
+from fastrefocus.depth.networks.onnx_file import has_external_data
 from fastrefocus.errors import ModelError
 
 H, W = 64, 96
@@ -264,7 +264,7 @@ def test_broken_files(save, capfd, name):
 GREEDY = """
 import pathlib, sys
 import numpy as np
-from fastrefocus.depth import onnx_model
+from fastrefocus.depth.networks import onnx_model
 from fastrefocus.depth.estimate import estimate_depth
 from fastrefocus.errors import ModelError
 

@@ -3,10 +3,10 @@ from .deconvolution.deconvolve import deconvolve
 from .deconvolution.result import Candidate, DeconvolutionResult
 from .depth.blur_estimate import BlurEstimate, estimate_blur
 from .depth.calibration import DepthCalibration, calibrate_depth, calibrate_depth_by_blur
-from .depth.depth_files import read_depth, write_depth
 from .depth.depth_from_blur import depth_from_blur
 from .depth.depth_map import DepthMap
 from .depth.estimate import estimate_depth
+from .depth.files.depth_files import read_depth, write_depth
 from .depth.postprocess import postprocess_depth
 from .depth.refine import refine_depth
 from .depth.resize import resize_depth

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import fastrefocus as fr
 from fastrefocus.arrays import FloatArray
 from fastrefocus.depth.calibration import FARTHEST_M
-from fastrefocus.depth.depth_files import load_depth_file
 from fastrefocus.depth.depth_map import Kind
+from fastrefocus.depth.files.depth_files import load_depth_file
 from fastrefocus.exif import read_lens
 from fastrefocus.progress import Progress
 

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 from fastrefocus.cli.checks import UsageError
-from fastrefocus.depth.card import ModelCard
-from fastrefocus.depth.model_cards import CARDS
+from fastrefocus.depth.networks.card import ModelCard
+from fastrefocus.depth.networks.model_cards import CARDS
 
 _HEAD = ("CARD", "OUTPUT", "SIZE", "LICENCE", "SOURCE")
 
@@ -36,7 +36,7 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print the cards, or download a file."""
     if args.get is not None:
-        from fastrefocus.depth.download import download_model
+        from fastrefocus.depth.networks.download import download_model
 
         download_model(args.get, Path(args.output), args.sha256, overwrite=args.force)
     elif args.json:

@@ -9,7 +9,7 @@ from fastrefocus.cli import checks, models, values, verbs
 from fastrefocus.cli.inputs import Task
 from fastrefocus.deconvolution.channels import CHANNELS
 from fastrefocus.deconvolution.deblur import PSF_SHAPES
-from fastrefocus.depth.depth_files import check_depth_target
+from fastrefocus.depth.files.depth_files import check_depth_target
 from fastrefocus.photo import check_target
 
 if TYPE_CHECKING:

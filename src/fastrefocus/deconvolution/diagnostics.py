@@ -1,6 +1,5 @@
 """What a deconvolution cannot bring back, and whether its blur explains the photo."""
 
-
 import numpy as np
 
 from fastrefocus.arrays import FloatArray, split_channels

@@ -12,14 +12,14 @@ import numpy.typing as npt
 from fastrefocus import checks
 from fastrefocus.arrays import as_image
 from fastrefocus.depth.blur_estimate import estimate_blur
-from fastrefocus.depth.card import ModelCard
-from fastrefocus.depth.card_files import find_card
 from fastrefocus.depth.depth_from_blur import depth_from_blur
 from fastrefocus.depth.depth_map import DepthMap
-from fastrefocus.depth.model_cards import CARDS
-from fastrefocus.depth.network_input import make_input
-from fastrefocus.depth.network_output import read_output
-from fastrefocus.depth.onnx_model import OnnxModel, load_model
+from fastrefocus.depth.networks.card import ModelCard
+from fastrefocus.depth.networks.card_files import find_card
+from fastrefocus.depth.networks.model_cards import CARDS
+from fastrefocus.depth.networks.network_input import make_input
+from fastrefocus.depth.networks.network_output import read_output
+from fastrefocus.depth.networks.onnx_model import OnnxModel, load_model
 from fastrefocus.depth.refine import refine_depth
 from fastrefocus.errors import ModelError
 from fastrefocus.exif import read_lens

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastrefocus.arrays import FloatArray
-from fastrefocus.depth.coding import Coding, fractions, reciprocal
 from fastrefocus.depth.depth_map import Kind
+from fastrefocus.depth.files.coding import Coding, fractions, reciprocal
 from fastrefocus.errors import DepthFileError
 from fastrefocus.photo import MAX_PIXELS
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from fastrefocus.arrays import FloatArray
-from fastrefocus.depth.card import ModelCard
 from fastrefocus.depth.depth_map import DepthMap, scale_to_unit
+from fastrefocus.depth.networks.card import ModelCard
 from fastrefocus.depth.resampling import resize_map
 from fastrefocus.errors import ModelError
 

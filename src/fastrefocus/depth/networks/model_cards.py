@@ -1,6 +1,6 @@
 """The cards of the families of depth networks that are known by name; each is a row of data."""
 
-from fastrefocus.depth.card import ModelCard, Published
+from fastrefocus.depth.networks.card import ModelCard, Published
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _HALF = (0.5, 0.5, 0.5)

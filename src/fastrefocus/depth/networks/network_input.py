@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastrefocus.arrays import FloatArray
-from fastrefocus.depth.card import ModelCard
+from fastrefocus.depth.networks.card import ModelCard
 from fastrefocus.depth.resampling import resize_map
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from fastrefocus.depth.coding import WHITE, Coding, coding_of
 from fastrefocus.depth.depth_map import DepthMap, Kind
-from fastrefocus.depth.pictures import Samples, decode_picture, encode_picture
+from fastrefocus.depth.files.coding import WHITE, Coding, coding_of
+from fastrefocus.depth.files.pictures import Samples, decode_picture, encode_picture
 from fastrefocus.errors import DepthFileError
 
 #: The name of the note in the JSON.

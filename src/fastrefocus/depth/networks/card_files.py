@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fastrefocus.depth.card import ModelCard
-from fastrefocus.depth.model_cards import CARDS, card_of_metadata
+from fastrefocus.depth.networks.card import ModelCard
+from fastrefocus.depth.networks.model_cards import CARDS, card_of_metadata
 from fastrefocus.errors import ModelError
 
 #: The metadata entry of an ONNX file that holds its card as JSON.

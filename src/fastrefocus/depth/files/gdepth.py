@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from fastrefocus import exif
 from fastrefocus.arrays import FloatArray
-from fastrefocus.depth.coding import WHITE, Coding, coding_of, fractions, reciprocal
 from fastrefocus.depth.depth_map import DepthMap, Kind
-from fastrefocus.depth.pictures import decode_picture, encode_picture
-from fastrefocus.depth.xmp import APP1, JpegFile, read_xmp, with_xmp
+from fastrefocus.depth.files.coding import WHITE, Coding, coding_of, fractions, reciprocal
+from fastrefocus.depth.files.pictures import decode_picture, encode_picture
+from fastrefocus.depth.files.xmp import APP1, JpegFile, read_xmp, with_xmp
 from fastrefocus.errors import DepthFileError
 from fastrefocus.photo import turn
 

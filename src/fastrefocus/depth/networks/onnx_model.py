@@ -19,8 +19,8 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 from fastrefocus.arrays import FloatArray
-from fastrefocus.depth.card import LARGEST_SIDE
-from fastrefocus.depth.onnx_file import has_external_data, has_normalisation, read_model, time_of_change
+from fastrefocus.depth.networks.card import LARGEST_SIDE
+from fastrefocus.depth.networks.onnx_file import has_external_data, has_normalisation, read_model, time_of_change
 from fastrefocus.errors import ModelError
 
 _INPUT_RULE = "one float32 image [1, 3, height, width] (a further axis of 1 is accepted)"

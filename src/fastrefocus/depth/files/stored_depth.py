@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastrefocus.depth.coding import fractions
 from fastrefocus.depth.depth_map import DepthMap, Kind
+from fastrefocus.depth.files.coding import fractions
 from fastrefocus.errors import DepthFileError
 
 #: Metres of a step of depth in whole numbers, where nothing else is said: millimetres, as RGB-D cameras have it.

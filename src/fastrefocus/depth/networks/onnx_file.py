@@ -4,7 +4,7 @@ import re
 import struct
 from pathlib import Path
 
-from fastrefocus.depth.model_cards import CARDS
+from fastrefocus.depth.networks.model_cards import CARDS
 from fastrefocus.errors import ModelError
 
 #: Protobuf, of which an ONNX file consists, has no larger messages.

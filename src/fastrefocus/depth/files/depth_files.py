@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from fastrefocus import checks
-from fastrefocus.depth import npy, pfm
 from fastrefocus.depth.depth_map import DepthMap, Kind
-from fastrefocus.depth.gdepth import read_gdepth, with_gdepth
-from fastrefocus.depth.heic import is_heic, read_heic
-from fastrefocus.depth.noted_picture import encode_noted, read_noted
-from fastrefocus.depth.pictures import picture_format
-from fastrefocus.depth.stored_depth import StoredDepth
+from fastrefocus.depth.files import npy, pfm
+from fastrefocus.depth.files.gdepth import read_gdepth, with_gdepth
+from fastrefocus.depth.files.heic import is_heic, read_heic
+from fastrefocus.depth.files.noted_picture import encode_noted, read_noted
+from fastrefocus.depth.files.pictures import picture_format
+from fastrefocus.depth.files.stored_depth import StoredDepth
 from fastrefocus.errors import DepthFileError
 from fastrefocus.files import replace_file, resolve_target
 from fastrefocus.photo import Photo, as_jpeg, read_photo

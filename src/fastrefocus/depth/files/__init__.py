@@ -1,0 +1,1 @@
+"""Depth files: pictures, arrays, and what phones put into their photos."""
