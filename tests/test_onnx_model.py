@@ -22,8 +22,9 @@ from skimage import data
 from skimage.transform import resize
 from tiny_models import DEPTH, IMAGE, tensor
 
+from fastrefocus.depth import blur_estimate
 from fastrefocus.depth.estimate import estimate_depth
-from fastrefocus.depth.networks import onnx_model
+from fastrefocus.depth.networks import onnx_model, sessions
 from fastrefocus.depth.networks.onnx_file import has_external_data
 from fastrefocus.errors import ModelError
 
@@ -264,11 +265,11 @@ def test_broken_files(save, capfd, name):
 GREEDY = """
 import pathlib, sys
 import numpy as np
-from fastrefocus.depth.networks import onnx_model
+from fastrefocus.depth.networks import sessions
 from fastrefocus.depth.estimate import estimate_depth
 from fastrefocus.errors import ModelError
 
-onnx_model._memory_limit = lambda: 2**28
+sessions.memory_limit = lambda: 2**28
 photo = np.random.default_rng(0).random((64, 96, 3), np.float32)
 for path in sorted(pathlib.Path(sys.argv[1]).glob("*.onnx")):
     try:
@@ -320,7 +321,7 @@ def test_a_model_gets_a_part_of_the_memory(save, tmp_path):
 
 
 def test_the_limit_of_memory():
-    assert 2**28 < onnx_model._memory_limit() <= 2**34
+    assert 2**28 < sessions.memory_limit() <= 2**34
 
 
 def test_a_file_that_is_too_large(tmp_path):
@@ -441,15 +442,16 @@ def test_the_threads_reach_the_session(save):
 
 
 def test_several_python_threads_at_once(save, coffee, monkeypatch):
-    """The first calls, too: the model is loaded once."""
+    """The first calls, too: each network is loaded once."""
     onnx_model._load_model.cache_clear()
+    blur_estimate._session.cache_clear()
     opened, session = [], onnxruntime.InferenceSession
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *a, **k: [opened.append(a), session(*a, **k)][1])
     models = ["builtin", plain(save(make_model()))]
     jobs = [(model, np.roll(coffee, 40 * i, axis=1)) for i in range(4) for model in models]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda job: estimate_depth(job[1], model=job[0], threads=2).values, jobs))
-    assert len(opened) == len(models)
+    assert len(opened) == len(models) + 1  # that of the blur, too
     for (model, photo), depth in zip(jobs, found, strict=True):
         np.testing.assert_array_equal(estimate_depth(photo, model=model, threads=2).values, depth)
 

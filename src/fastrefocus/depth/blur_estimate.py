@@ -4,7 +4,7 @@ The network, how it was trained and on what are in ``training/`` of the source; 
 grey pixels to radius and confidence.
 """
 
-import os
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -13,12 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import uniform_filter
 
-# From version 1.29 on onnxruntime sends telemetry unless told otherwise before it is imported; this library is offline.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime
-
 from fastrefocus.arrays import FloatArray, as_image
 from fastrefocus.checks import choice
+from fastrefocus.depth.networks.sessions import Session, open_session
 from fastrefocus.depth.resampling import resize_map
 from fastrefocus.parallel import thread_count
 
@@ -37,6 +34,8 @@ _LEAST_CONTRAST, _SURROUNDINGS, _STEP = 1.5 / 255, 9, 4
 #: Pixels. Smaller pictures are looked at with one thread: they gain nothing from several, and onnxruntime shares out so
 #: little work in such a way that the last bit of the result depends on the number of threads.
 _SMALL = 256 * 256
+
+_opening = threading.Lock()  # so that threads that want the network at once load it once
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +109,8 @@ def estimate_blur(image: npt.ArrayLike, *, model: str = "builtin", threads: int 
         seen, scale = _half(seen), 2 * scale
     height, width = seen.shape
     padded = np.pad(seen, ((0, -height % _MULTIPLE), (0, -width % _MULTIPLE)), mode="symmetric")
-    session = _session(count if padded.size > _SMALL else 1)
+    with _opening:
+        session = _session(count if padded.size > _SMALL else 1)
     outputs = session.run(None, {"photo": padded[np.newaxis, np.newaxis]})
     radius, confidence = (output[0, 0, :height, :width] for output in outputs)
     confidence = confidence * _contrast(seen)
@@ -130,14 +130,9 @@ def _contrast(plane: FloatArray) -> FloatArray:
 
 
 @lru_cache(maxsize=4)
-def _session(threads: int) -> onnxruntime.InferenceSession:
+def _session(threads: int) -> Session:
     """Return the network, kept ready; it may be run from several Python threads."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    data = (files("fastrefocus.depth") / "blur.onnx").read_bytes()
-    return onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
+    return open_session((files("fastrefocus.depth") / "blur.onnx").read_bytes(), threads, trusted=True)
 
 
 def _half(plane: FloatArray) -> FloatArray:

@@ -1,36 +1,25 @@
-"""Depth networks in onnxruntime; the only module that imports it.
+"""Depth networks from ONNX files.
 
-A model file may come from anywhere: it is checked before it is used, it gets a part of the memory only, and every fault
-is a `ModelError`.
+A file may come from anywhere: it is checked before it is used, and every fault is a `ModelError`.
 """
 
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-# From version 1.29 on onnxruntime sends telemetry unless told otherwise before it is imported; this library is offline.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime
-
 from fastrefocus.arrays import FloatArray
 from fastrefocus.depth.networks.card import LARGEST_SIDE
 from fastrefocus.depth.networks.onnx_file import has_external_data, has_normalisation, read_model, time_of_change
+from fastrefocus.depth.networks.sessions import RunOptions, Session, memory_limit, open_session, run_options
 from fastrefocus.errors import ModelError
 
 _INPUT_RULE = "one float32 image [1, 3, height, width] (a further axis of 1 is accepted)"
 _OUTPUT_RULE = "one float32 map [1, 1, height, width] or [1, height, width], of the input's height and width"
-
-#: The memory that all models from outside get together: this, or half of what the machine has.
-_LARGEST_MEMORY = 16 * 2**30
-
-#: The bytes of one constant that onnxruntime computes as it loads a model, which it does beside that memory.
-_LARGEST_FOLDED = 2**26
 
 _loading = threading.Lock()  # so that threads that want the same model load it once
 
@@ -41,7 +30,7 @@ class OnnxModel:
 
     Parameters
     ----------
-    session : onnxruntime.InferenceSession
+    session : Session
         The network.
     path : Path
         Where it was read, for error messages.
@@ -51,17 +40,17 @@ class OnnxModel:
         The file's own entries.
     normalises : bool
         Whether the file holds the constants of ImageNet's normalisation.
-    run_options : onnxruntime.RunOptions
+    run_options : RunOptions
         For each run.
     """
 
-    session: onnxruntime.InferenceSession
+    session: Session
     path: Path
     height: int | None
     width: int | None
     metadata: Mapping[str, str]
     normalises: bool
-    run_options: onnxruntime.RunOptions
+    run_options: RunOptions
 
     def choose_output(self, names: Sequence[str], refused: Sequence[str] = ()) -> str:
         """Return the name of the depth among the outputs.
@@ -165,15 +154,8 @@ def _load_model(path: Path, modified: int, threads: int, trusted: bool) -> OnnxM
     data = read_model(path)
     # Given a path, onnxruntime reads other files below its folder alone, wherever links lead; given bytes, anywhere.
     source = str(path) if has_external_data(data) else data
-    options, run_options = _session_options(threads), onnxruntime.RunOptions()
-    if not trusted:
-        _limit_memory()
-        options.add_session_config_entry("session.use_env_allocators", "1")
-        options.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", str(_LARGEST_FOLDED))
-        run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     try:
-        # Without the fallback, which would print that there is none.
-        session = onnxruntime.InferenceSession(source, options, ["CPUExecutionProvider"], enable_fallback=0)
+        session = open_session(source, threads, trusted=trusted)
     except Exception as error:  # onnxruntime's exceptions have no other common base
         raise ModelError(f"{path} is not an ONNX model that onnxruntime can run: {_brief(error)}") from error
     height, width = _check_input(session, path)
@@ -184,41 +166,11 @@ def _load_model(path: Path, modified: int, threads: int, trusted: bool) -> OnnxM
         width=width,
         metadata=dict(session.get_modelmeta().custom_metadata_map),
         normalises=has_normalisation(data),
-        run_options=run_options,
+        run_options=run_options(trusted=trusted),
     )
 
 
-@cache
-def _limit_memory() -> None:
-    """Make the allocator that models from outside share: a few bytes of a file can ask for any amount."""
-    settings = {"max_mem": _memory_limit(), "arena_extend_strategy": 1}  # 1: takes as much as is asked for
-    memory = onnxruntime.OrtMemoryInfo(
-        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
-    )
-    onnxruntime.create_and_register_allocator(memory, onnxruntime.OrtArenaCfg(settings))
-
-
-def _memory_limit() -> int:
-    """Return the bytes that models from outside may use."""
-    try:
-        installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError):  # not on this system
-        return _LARGEST_MEMORY // 2
-    return min(_LARGEST_MEMORY, installed // 2)
-
-
-def _session_options(threads: int) -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    return options
-
-
-def _check_input(session: onnxruntime.InferenceSession, path: Path) -> tuple[int | None, int | None]:
+def _check_input(session: Session, path: Path) -> tuple[int | None, int | None]:
     """Check what goes in; return the height and width that the file fixes, None where it does not."""
     inputs = session.get_inputs()
     if len(inputs) != 1 or inputs[0].type != "tensor(float)" or not _is_image_shape(inputs[0].shape):
@@ -246,5 +198,5 @@ def _describe(values: list[Any]) -> str:
 def _brief(error: Exception) -> str:
     text = str(error).strip()
     if "bfc_arena" in text or "bad allocation" in text or "bad_alloc" in text or "Failed to allocate" in text:
-        return f"it asks for more memory than the {_memory_limit() / 2**30:.0f} GiB that a model gets"
+        return f"it asks for more memory than the {memory_limit() / 2**30:.0f} GiB that a model gets"
     return text.partition("\n")[0][:300]
