@@ -7,7 +7,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from skimage.feature import canny
 
 from fastrefocus.deconvolution.blur_map import estimate_blur_map
-from fastrefocus.light import decode
+from fastrefocus.light import decode, luminance
 
 REBLUR_SIGMA = 1.0  # pixels
 LARGEST_SIGMA = 8.0  # pixels
@@ -25,7 +25,7 @@ def lower_is_nearer(photo: np.ndarray) -> np.ndarray:
 
 def package_blur_map(photo: np.ndarray) -> np.ndarray:
     """Return the radius that `deblur` finds without the network, pixels."""
-    return estimate_blur_map(decode(grey(photo))).radius
+    return estimate_blur_map(decode(luminance(photo))).radius
 
 
 def zhuo_sim(photo: np.ndarray) -> np.ndarray:
@@ -35,7 +35,7 @@ def zhuo_sim(photo: np.ndarray) -> np.ndarray:
     which gives sigma at the edges. From there it spreads over the photo with the matting Laplacian (Levin et al. 2008),
     here on a copy of at most `SPREAD_SIDE` pixels on the longer side.
     """
-    plane = grey(photo).astype(np.float64)
+    plane = luminance(photo).astype(np.float64)
     ratio = gradient_magnitude(plane) / np.maximum(gradient_magnitude(gaussian_filter(plane, REBLUR_SIGMA)), 1e-9)
     sigma = REBLUR_SIGMA / np.sqrt(np.maximum(ratio**2 - 1, (REBLUR_SIGMA / LARGEST_SIGMA) ** 2))
     # Sparse estimates are smoothed among themselves first.
@@ -77,9 +77,3 @@ def matting_laplacian(plane: np.ndarray) -> sparse.csr_matrix:
 
 def gradient_magnitude(plane: np.ndarray) -> np.ndarray:
     return np.hypot(*np.gradient(plane))
-
-
-def grey(photo: np.ndarray) -> np.ndarray:
-    if photo.ndim == 2:
-        return photo
-    return photo @ np.array([0.2126, 0.7152, 0.0722], np.float32)

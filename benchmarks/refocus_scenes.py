@@ -10,8 +10,7 @@ from restoration_scenes import largest_part, listed, sharper
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 import fastrefocus as fr
-from fastrefocus.deconvolution.channels import luminance
-from fastrefocus.light import decode
+from fastrefocus.light import decode, luminance
 
 BORDER = 8  # pixels that do not count: the aligned photo shows nothing there
 

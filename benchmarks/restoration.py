@@ -41,9 +41,8 @@ from restoration_scenes import (
 from scipy.ndimage import binary_erosion
 
 import fastrefocus as fr
-from fastrefocus.deconvolution.channels import luminance
 from fastrefocus.deconvolution.selection import choose_psf
-from fastrefocus.light import decode
+from fastrefocus.light import decode, luminance
 from fastrefocus.optics.psf import psf_of_sigma
 from fastrefocus.samples import load_sample
 

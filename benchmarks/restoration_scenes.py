@@ -14,8 +14,7 @@ from skimage.measure import label, regionprops
 from skimage.transform import resize
 
 import fastrefocus as fr
-from fastrefocus.deconvolution.channels import luminance
-from fastrefocus.light import decode, encode
+from fastrefocus.light import decode, encode, luminance
 
 #: Half-size radius, in pixels, of a step of the defocus maps, and what the camera's PSFs were measured at, full size.
 RADIUS_OF_MAP = 0.031 * 255

@@ -82,6 +82,12 @@ def test_a_large_photo_is_measured_in_its_own_pixels():
     assert np.median(estimate.radius) == pytest.approx(16, rel=0.25)
 
 
+def test_colour_is_seen_as_its_luminance():
+    colour = np.stack([blurred(shapes(seed), fr.disk_psf(size)) for seed, size in ((1, 2), (2, 6), (3, 20))], axis=-1)
+    weighed = colour @ np.float32([0.2126, 0.7152, 0.0722])
+    np.testing.assert_allclose(fr.estimate_blur(colour).radius, fr.estimate_blur(weighed).radius, rtol=1e-3)
+
+
 def test_grey_is_three_equal_channels_and_8_bits_are_the_same_photo():
     photo = np.rint(255 * SHARP).astype(np.uint8)
     grey = fr.estimate_blur(photo)

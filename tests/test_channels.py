@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from skimage.feature import canny
 
-from fastrefocus.deconvolution.channels import CHANNELS, Channels, edge_distance, edge_weight, intensity, luminance
-from fastrefocus.light import decode, encode
+from fastrefocus.deconvolution.channels import CHANNELS, Channels, edge_distance, edge_weight, intensity
+from fastrefocus.light import decode, encode, luminance
 
 RNG = np.random.default_rng(0)
 PHOTO = RNG.uniform(0.05, 0.9, (24, 31, 3)).astype(np.float32)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fastrefocus.light import decode, encode
+from fastrefocus.light import decode, encode, luminance
 
 VALUES = np.linspace(-0.5, 16, 20_001, dtype=np.float32)
 
@@ -35,3 +35,9 @@ def test_curves_are_odd_increasing_and_float32(curve):
     assert (np.diff(result) > 0).all()
     np.testing.assert_array_equal(curve(-VALUES), -result)
     assert curve(VALUES.reshape(3, -1)).shape == (3, 6667)
+
+
+def test_luminance_weighs_red_green_and_blue_as_bt_709_does():
+    colour = np.float32([[[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]]])
+    np.testing.assert_allclose(luminance(colour), [[0.2126, 0.7152, 0.0722, 1]], rtol=1e-6)
+    assert luminance(VALUES.reshape(3, -1)).shape == (3, 6667)

@@ -26,11 +26,10 @@ from functools import cached_property
 import numpy as np
 
 from fastrefocus.arrays import FloatArray
-from fastrefocus.light import decode, encode
+from fastrefocus.light import decode, encode, luminance
 
 CHANNELS = ("rgb", "luminance", "intensity", "edges")
 
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _DARKEST = np.float32(1 / 255)
 _CANNY_QUANTILES = (0.8, 0.9)
 
@@ -84,11 +83,6 @@ class Channels:
                 detail, before = detail[..., np.newaxis], before[..., np.newaxis]
             result = b + (detail if self.kind == "luminance" else b / np.maximum(before, _DARKEST) * detail)
         return encode(result) if self.linearize else result
-
-
-def luminance(values: FloatArray) -> FloatArray:
-    """Return the luminance (H, W) of a grey or colour photo."""
-    return values if values.ndim == 2 else values @ _LUMINANCE
 
 
 def intensity(photo: FloatArray) -> FloatArray:

@@ -9,13 +9,14 @@ import numpy as np
 from fastrefocus.arrays import BoolArray, FloatArray
 from fastrefocus.deconvolution.acceptance import UNRELIABLE, accepted, unreliability
 from fastrefocus.deconvolution.blur import LayeredBlur
-from fastrefocus.deconvolution.channels import Channels, luminance
+from fastrefocus.deconvolution.channels import Channels
 from fastrefocus.deconvolution.diagnostics import destroyed_share
 from fastrefocus.deconvolution.layered import SHARP_RADIUS, BlurMap, given_map, layered_blur
 from fastrefocus.deconvolution.result import Candidate, DeconvolutionResult, psnr_db
 from fastrefocus.deconvolution.selection import choose_lam, noise_sigma
 from fastrefocus.deconvolution.solver import Solver
 from fastrefocus.errors import ResidualWarning, warn
+from fastrefocus.light import luminance
 from fastrefocus.optics.psf_grid import PsfGrid
 from fastrefocus.progress import Callback, Progress
 

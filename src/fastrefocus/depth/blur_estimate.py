@@ -17,9 +17,8 @@ from fastrefocus.arrays import FloatArray, as_image
 from fastrefocus.checks import choice
 from fastrefocus.depth.networks.sessions import Session, open_session
 from fastrefocus.depth.resampling import resize_map
+from fastrefocus.light import luminance
 from fastrefocus.parallel import thread_count
-
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709
 
 #: Height and width of what the network sees are multiples of this.
 _MULTIPLE = 32
@@ -103,7 +102,7 @@ def estimate_blur(image: npt.ArrayLike, *, model: str = "builtin", threads: int 
     pixels = as_image(image)
     choice(model, "model", ("builtin",))
     count = thread_count(threads)
-    grey = np.clip(pixels @ _LUMINANCE if pixels.ndim == 3 else pixels, 0, 1)
+    grey = np.clip(luminance(pixels), 0, 1)
     seen, scale = grey, 1
     while max(seen.shape) > _LONGEST_SIDE:
         seen, scale = _half(seen), 2 * scale
