@@ -137,10 +137,10 @@ def test_other_arguments_are_checked():
         fr.calibrate_depth(METRES, POINTS, DISTANCES)
     with pytest.raises(TypeError, match="shift must be a number"):
         fr.calibrate_depth(KINDS["inverse"], POINTS, DISTANCES, shift="0")
-    with pytest.raises(TypeError, match="points must hold numbers"):
+    with pytest.raises(TypeError, match="points must be an array of numbers"):
         fr.calibrate_depth(KINDS["inverse"], [(0.1, 0.2), (0.3,)], [1.0, 2.0])
-    with pytest.raises(TypeError, match="distances_m must hold numbers"):
-        fr.calibrate_depth(KINDS["inverse"], POINTS[:2], ["1 m", "2 m"])
+    with pytest.raises(TypeError, match="distances_m must hold real numbers"):
+        fr.calibrate_depth(KINDS["inverse"], POINTS[:2], ["1", "2"])
     with pytest.raises(ValueError, match="contradict"):
         fr.calibrate_depth(KINDS["relative"], POINTS[:1], [5.0], shift=1.0)
 

@@ -6,13 +6,12 @@ relative depth 1 - value, and for depth already in metres, to be corrected, 1 / 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastrefocus import checks
-from fastrefocus.arrays import as_plane, fill_unknown
+from fastrefocus.arrays import as_plane, as_real, fill_unknown
 from fastrefocus.depth.depth_map import DepthMap
 from fastrefocus.optics.focus import at_point
 from fastrefocus.optics.lens import ThinLens
@@ -137,9 +136,9 @@ def calibrate_depth(
         raise ValueError(
             f"the distances contradict the depth map (gain {gain:.3g}): points farther away have to be farther in it"
         )
-    fitted = 1 / np.maximum(gain * at_points + shift, 1 / FARTHEST_M)
-    residuals = fitted - 1 / np.maximum(wanted, 1 / FARTHEST_M)
-    return DepthCalibration(_in_metres(disparity, gain, shift), gain, shift, residuals_m=residuals)
+    metric = DepthMap(_metres(gain * disparity + shift).astype(np.float32), "metric")
+    residuals = _metres(gain * at_points + shift) - _metres(wanted)
+    return DepthCalibration(metric, gain, shift, residuals_m=residuals)
 
 
 def calibrate_depth_by_blur(depth: DepthMap, blur_radius: npt.ArrayLike, lens: ThinLens) -> DepthCalibration:
@@ -192,18 +191,12 @@ def calibrate_depth_by_blur(depth: DepthMap, blur_radius: npt.ArrayLike, lens: T
     per_disparity, focus, residuals = _fit_vee(disparity.flat[known], np.abs(radius.flat[known]))
     gain = per_disparity / lens.disparity_gain(depth.values.shape[1])
     shift = 1 / lens.focus_distance_m - gain * focus
-    return DepthCalibration(_in_metres(disparity, gain, shift), gain, shift, residuals_px=residuals)
-
-
-def _numbers(values: Any, name: str) -> _Numbers:  # noqa: ANN401 - whatever the caller passed
-    try:
-        return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):  # ragged, or no numbers
-        raise TypeError(f"{name} must hold numbers, got {values!r}") from None
+    metric = DepthMap(_metres(gain * disparity + shift).astype(np.float32), "metric")
+    return DepthCalibration(metric, gain, shift, residuals_px=residuals)
 
 
 def _checked_points(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    places = _numbers(points, "points")
+    places = as_real(points, "points").astype(np.float64)
     if places.ndim != 2 or places.shape[1] != 2 or len(places) == 0:
         raise ValueError(f"points must be pairs (x, y), at least one, got {points!r}")
     if not ((places >= 0) & (places <= 1)).all():
@@ -212,7 +205,7 @@ def _checked_points(points: Sequence[tuple[float, float]]) -> list[tuple[float, 
 
 
 def _checked_distances(distances_m: Sequence[float], count: int) -> _Numbers:
-    distances = _numbers(distances_m, "distances_m")
+    distances = as_real(distances_m, "distances_m").astype(np.float64)
     if distances.shape != (count,):
         raise ValueError(f"distances_m must have one distance for each of {count} points, got {distances_m!r}")
     if not (distances > 0).all() or np.isinf(distances).all():
@@ -258,20 +251,19 @@ def _fit_vee(disparity: _Numbers, radius: _Numbers) -> tuple[float, float, _Numb
 
     def start_at(focus: float) -> tuple[float, float]:
         away = np.abs(disparity - focus) / spread
-        return max(float(away @ radius / (away @ away)), 1e-3), focus
+        return max(float(away @ radius / (away @ away)), 1e-3), focus  # well above the bound
 
     def cost(x: tuple[float, float]) -> float:
         return float(np.sqrt(1 + residuals(np.array(x)) ** 2).sum())
 
     starts = np.quantile(disparity, np.linspace(0, 1, _FOCUS_STARTS)).tolist()
     best = min((start_at(focus) for focus in starts), key=cost)
-    fit = least_squares(
-        residuals, best, loss="soft_l1", bounds=([1e-6, -np.inf], [np.inf, np.inf]), x_scale=(1.0, spread)
-    )
+    bounds = ([1e-6, -np.inf], [np.inf, np.inf])  # of the slope, pixels over the map's range, so that the gain is > 0
+    fit = least_squares(residuals, best, loss="soft_l1", bounds=bounds, x_scale=(1.0, spread))
     slope, focus = fit.x.tolist()
     return slope / spread, focus, residuals(fit.x) * _RADIUS_ERROR
 
 
-def _in_metres(disparity: _Numbers, gain: float, shift: float) -> DepthMap:
-    metres = 1 / np.maximum(gain * disparity + shift, 1 / FARTHEST_M)
-    return DepthMap(metres.astype(np.float32), "metric")
+def _metres(reciprocal: _Numbers) -> _Numbers:
+    """Return the distances of values of 1 / z; what is at or behind infinity is `FARTHEST_M` away."""
+    return 1 / np.maximum(reciprocal, 1 / FARTHEST_M)
