@@ -23,12 +23,14 @@ from fastrefocus.parallel import thread_count
 #: Height and width of what the network sees are multiples of this.
 _MULTIPLE = 32
 
-#: Of what the network sees, pixels: larger photos are halved, for few are sharp to the pixel.
+#: Pixels of what the network sees: larger photos are halved, for few are sharp to the pixel.
 _LONGEST_SIDE = 2048
 
-#: Standard deviation, of 0..1, below which a square says the less the less it is; its side in samples, one of so many
-#: pixels along each axis.
-_LEAST_CONTRAST, _SURROUNDINGS, _STEP = 1.5 / 255, 9, 4
+#: Standard deviation around a pixel, of values 0..1, from which on the confidence counts in full: 1.5 steps of 8 bits.
+_LEAST_CONTRAST = 1.5 / 255
+
+#: It is taken over squares of this many samples a side; one sample for so many pixels along each axis.
+_CONTRAST_SAMPLES, _SAMPLE_STEP = 9, 4
 
 #: Pixels. Smaller pictures are looked at with one thread: they gain nothing from several, and onnxruntime shares out so
 #: little work in such a way that the last bit of the result depends on the number of threads.
@@ -119,12 +121,12 @@ def estimate_blur(image: npt.ArrayLike, *, model: str = "builtin", threads: int 
 
 
 def _contrast(plane: FloatArray) -> FloatArray:
-    """Return 0 where nothing is to be seen for some way around, 1 where anything is: blank places look blurred."""
-    sample = plane[::_STEP, ::_STEP]
-    mean, power = (uniform_filter(values, _SURROUNDINGS, mode="nearest") for values in (sample, np.square(sample)))
-    deviation = np.sqrt(np.maximum(power - np.square(mean), 0))
+    """Return 0 where nothing is to be seen for 16 pixels around, 1 where anything is: blank places look blurred."""
+    sample = plane[::_SAMPLE_STEP, ::_SAMPLE_STEP]
+    mean, power = (uniform_filter(values, _CONTRAST_SAMPLES, mode="nearest") for values in (sample, sample**2))
+    deviation = np.sqrt(np.maximum(power - mean**2, 0))
     contrast = np.minimum(deviation / np.float32(_LEAST_CONTRAST), 1)
-    enlarged: FloatArray = contrast.repeat(_STEP, axis=0).repeat(_STEP, axis=1)
+    enlarged: FloatArray = contrast.repeat(_SAMPLE_STEP, axis=0).repeat(_SAMPLE_STEP, axis=1)
     return enlarged[: plane.shape[0], : plane.shape[1]]
 
 
@@ -136,7 +138,7 @@ def _session(threads: int) -> Session:
 
 def _half(plane: FloatArray) -> FloatArray:
     """Average 2 x 2 pixels to one; an odd last row or column is repeated."""
-    height, width = plane.shape
-    even = np.pad(plane, ((0, height % 2), (0, width % 2)), mode="edge")
-    half: FloatArray = even.reshape(-(-height // 2), 2, -(-width // 2), 2).mean(axis=(1, 3), dtype=np.float32)
+    even = np.pad(plane, [(0, length % 2) for length in plane.shape], mode="edge")
+    height, width = (length // 2 for length in even.shape)
+    half: FloatArray = even.reshape(height, 2, width, 2).mean(axis=(1, 3), dtype=np.float32)
     return half
