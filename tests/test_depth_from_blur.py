@@ -67,6 +67,22 @@ def test_unknown_stays_unknown_and_the_kind_of_the_prior_does_not_matter():
     np.testing.assert_allclose(inverse.values, depth.values, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("radius", "confidence", "error", "message"),
+    [
+        (np.ones((H, W)), np.ones((1, W)), ValueError, r"confidence must have .*\(40, 60\), got \(1, 60\)"),
+        (np.ones(W), np.ones(W), ValueError, "radius must have shape"),
+        (np.full((H, W), np.nan), np.ones((H, W)), ValueError, "radius must hold finite numbers"),
+        (np.full((H, W), -1.0), np.ones((H, W)), ValueError, "radius must be >= 0"),
+        (np.ones((H, W)), np.full((H, W), 1.5), ValueError, "confidence must be in 0..1, got 1.5 to 1.5"),
+        (np.ones((H, W)), np.ones((H, W), bool), TypeError, "confidence must hold real numbers"),
+    ],
+)
+def test_an_estimate_of_the_blur_is_checked(radius, confidence, error, message):
+    with pytest.raises(error, match=message):
+        BlurEstimate(radius, confidence)
+
+
 def test_wrong_arguments_are_named():
     with pytest.raises(TypeError, match="blur must be a BlurEstimate"):
         depth_from_blur(np.ones((H, W)), LOWER_IS_NEARER)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import uniform_filter
 
-from fastrefocus.arrays import FloatArray, as_image
+from fastrefocus.arrays import FloatArray, as_image, as_plane
 from fastrefocus.checks import choice
 from fastrefocus.depth.networks.sessions import Session, open_session
 from fastrefocus.depth.resampling import resize_map
@@ -43,18 +43,34 @@ _opening = threading.Lock()  # so that threads that want the network at once loa
 class BlurEstimate:
     """How far each pixel of a photo is out of focus, as far as the photo tells.
 
-    Attributes
+    Parameters
     ----------
-    radius : ndarray
-        (H, W) float32, pixels of the photo: the radius of the disk whose standard deviation is that of the blur (for a
+    radius : array_like
+        (H, W), >= 0, pixels of the photo: the radius of the disk whose standard deviation is that of the blur (for a
         Gaussian, twice sigma). About 0.3 times the scale at which the photo was seen stands for all that is sharper.
-    confidence : ndarray
-        (H, W) float32, 0..1: the estimated probability that the true radius is within half an octave (a factor of 1.4)
-        of `radius`. Low where there is no texture.
+        Kept as float32.
+    confidence : array_like
+        (H, W), 0..1: the estimated probability that the true radius is within half an octave (a factor of 1.4) of
+        `radius`. Low where there is no texture. Kept as float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a map is not as above.
     """
 
     radius: FloatArray
     confidence: FloatArray
+
+    def __post_init__(self) -> None:
+        radius = as_plane(self.radius, "radius")
+        confidence = as_plane(self.confidence, "confidence", shape=radius.shape)
+        if radius.min() < 0:
+            raise ValueError(f"radius must be >= 0 (pixels), got {radius.min():g}")
+        if confidence.min() < 0 or confidence.max() > 1:
+            raise ValueError(f"confidence must be in 0..1, got {confidence.min():g} to {confidence.max():g}")
+        object.__setattr__(self, "radius", radius)
+        object.__setattr__(self, "confidence", confidence)
 
 
 def estimate_blur(image: npt.ArrayLike, *, model: str = "builtin", threads: int | None = None) -> BlurEstimate:
@@ -114,10 +130,10 @@ def estimate_blur(image: npt.ArrayLike, *, model: str = "builtin", threads: int 
         session = _session(count if padded.size > _SMALL else 1)
     outputs = session.run(None, {"photo": padded[np.newaxis, np.newaxis]})
     radius, confidence = (output[0, 0, :height, :width] for output in outputs)
-    confidence = confidence * _contrast(seen)
+    confidence = np.minimum(confidence, 1) * _contrast(seen)  # a sum of probabilities may be rounded to more
     if scale > 1:
         radius, confidence = (resize_map(plane, pixels.shape[:2]) for plane in (scale * radius, confidence))
-    return BlurEstimate(np.ascontiguousarray(radius), np.ascontiguousarray(confidence))
+    return BlurEstimate(radius, confidence)
 
 
 def _contrast(plane: FloatArray) -> FloatArray:

@@ -6,9 +6,11 @@ from fastrefocus.arrays import FloatArray
 from fastrefocus.depth.blur_estimate import BlurEstimate
 from fastrefocus.depth.depth_map import DepthMap, scale_to_unit
 
-_SHARP = 1.0  # pixels: of smaller radii the photo says little
-_OCTAVES = 3.0  # of radius above that count as the whole range of depth
-_SAMPLES = 65_536  # pixels that the side is decided on
+#: Pixels: of smaller radii the photo says little.
+_SHARP = 1.0
+
+#: Octaves of radius above that which count as the whole range of depth.
+_OCTAVES = 3.0
 
 #: Mean amount of blur, of 1, below which a photo counts as sharp everywhere, and above which as one with shallow depth
 #: of field. Photos of the first kind were found below 0.1, of the second above 0.2.
@@ -20,9 +22,12 @@ _BLANK, _TEXTURED = 0.4, 0.5
 #: Of the blur beside the prior, where it is certain.
 _WEIGHT = 2.0
 
-#: How much of the side is decided by the prior, and by how much the blur is taken for the background without it: most
-#: photos focus on a near subject.
+#: What the side of the blur is beside `_AGREEMENT` times its correlation with the prior: most photos focus on a near
+#: subject, with the background blurred.
 _AGREEMENT, _LEANING = 3.0, 0.5
+
+#: Pixels that the correlation is taken of, about, and the variance below which blur or prior are as good as constant.
+_SAMPLES, _LEAST_VARIANCE = 65_536, 1e-3
 
 
 def depth_from_blur(blur: BlurEstimate, prior: DepthMap) -> DepthMap:
@@ -70,15 +75,16 @@ def depth_from_blur(blur: BlurEstimate, prior: DepthMap) -> DepthMap:
     if blur.radius.shape != expected.shape:
         raise ValueError(f"prior must have the height and width {blur.radius.shape} of blur, got {expected.shape}")
     blurred = np.clip(np.log2(np.maximum(blur.radius / np.float32(_SHARP), 1)) / np.float32(_OCTAVES), 0, 1)
-    certain = blurred * np.square(blur.confidence)
-    known = float(blur.confidence.mean(dtype=np.float64))
-    amount = float(np.mean(blurred * blur.confidence, dtype=np.float64) / max(known, 1e-12))
-    weight = _WEIGHT * _rise(amount, _DEEP, _SHALLOW) * _rise(known, _BLANK, _TEXTURED)
+    certainty = float(blur.confidence.mean(dtype=np.float64))
+    amount = float(np.mean(blurred * blur.confidence, dtype=np.float64) / max(certainty, 1e-12))
+    weight = _WEIGHT * _rise(amount, _DEEP, _SHALLOW) * _rise(certainty, _BLANK, _TEXTURED)
     side = np.float32(weight * _side(blurred, blur.confidence, expected))
+    certain = blurred * np.square(blur.confidence)  # squared: blank parts are not to stand out
     return DepthMap(scale_to_unit(expected + side * certain), "relative")
 
 
 def _rise(value: float, low: float, high: float) -> float:
+    """Return 0 below `low`, 1 above `high`, and what is linear between them."""
     return float(np.clip((value - low) / (high - low), 0, 1))
 
 
@@ -89,5 +95,5 @@ def _side(blurred: FloatArray, confidence: FloatArray, expected: FloatArray) -> 
     x, y, weight = (plane.ravel()[known].astype(np.float64) for plane in (blurred, expected, confidence))
     weight = weight / max(weight.sum(), 1e-12)
     x, y = x - weight @ x, y - weight @ y
-    spread = np.sqrt((weight @ x**2 + 1e-3) * (weight @ y**2 + 1e-3))
+    spread = np.sqrt((weight @ x**2 + _LEAST_VARIANCE) * (weight @ y**2 + _LEAST_VARIANCE))
     return float(np.clip(_AGREEMENT * (weight @ (x * y)) / spread + _LEANING, -1, 1))
