@@ -163,8 +163,9 @@ class ModelCard:
         if self.limits is None:
             return
         limits = checks.numbers(self.limits, "limits")
-        low, high = {"metric": (0.0, float("inf")), "relative": (-1e-9, 1.0)}.get(self.kind, (0.0, 0.0))
-        if len(limits) != 2 or not low < limits[0] < limits[1] <= high:
+        low, high = limits[0], limits[-1]
+        possible = {"metric": low > 0, "relative": low >= 0 and high <= 1, "inverse": False}[self.kind]
+        if len(limits) != 2 or low >= high or not possible:
             raise ValueError(
                 "limits must hold the smallest and the largest value: metres > 0 for metric output, 0..1 for relative, "
                 f"none for the others, got {self.limits!r}"
