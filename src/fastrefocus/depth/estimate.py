@@ -23,12 +23,11 @@ from fastrefocus.depth.networks.onnx_model import OnnxModel, load_model
 from fastrefocus.depth.refine import refine_depth
 from fastrefocus.errors import ModelError
 from fastrefocus.exif import read_lens
+from fastrefocus.optics.lens import FILM_DIAGONAL_MM
 from fastrefocus.parallel import thread_count
 from fastrefocus.photo import Photo
 
 Accuracy = Literal["fast", "high"]
-
-_FILM_DIAGONAL_MM = math.hypot(36, 24)  # what a 35-mm equivalent refers to (CIPA DCG-001)
 
 
 def estimate_depth(
@@ -160,7 +159,7 @@ def _focal_length(image: npt.ArrayLike | Photo, given: float | None, card: Model
     if isinstance(image, Photo):
         equivalent = read_lens(image.exif or b"").focal_length_35mm
         if equivalent is not None:
-            return equivalent / _FILM_DIAGONAL_MM * math.hypot(*image.pixels.shape[:2])
+            return equivalent / FILM_DIAGONAL_MM * math.hypot(*image.pixels.shape[:2])
     raise ValueError(
         f"focal_px (--focal-px) must be given: {card.name} gives metres only with the focal length in pixels of the "
         "photo (focal length / sensor width * its width); or pass a Photo whose EXIF has the 35-mm equivalent"

@@ -11,8 +11,10 @@ from fastrefocus import checks
 from fastrefocus.arrays import FloatArray
 from fastrefocus.exif import read_lens
 
+#: What a 35-mm equivalent refers to (CIPA DCG-001).
+FILM_DIAGONAL_MM = math.hypot(36, 24)
+
 _CROP_FACTORS = (0.3, 30.0)  # from sheet film to the smallest phones; another one is a mistake
-_FILM_DIAGONAL_MM = math.hypot(36, 24)  # what a 35-mm equivalent refers to (CIPA DCG-001)
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class ThinLens:
         if sensor_width_mm is None and focal_length_mm is not None and facts.focal_length_35mm is not None:
             crop_factor = facts.focal_length_35mm / checks.number(focal_length_mm, "focal_length_mm", above=0)
             if _CROP_FACTORS[0] <= crop_factor <= _CROP_FACTORS[1]:
-                sensor_width_mm = share * _FILM_DIAGONAL_MM / crop_factor
+                sensor_width_mm = share * FILM_DIAGONAL_MM / crop_factor
         known = {
             "focal_length_mm": focal_length_mm,
             "f_number": facts.f_number if f_number is None else f_number,
