@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from fastrefocus import checks
 from fastrefocus.depth.depth_map import DepthMap, Kind
@@ -180,7 +180,7 @@ def load_depth_file(path: str | os.PathLike[str]) -> StoredDepth:
     raise DepthFileError(f"{file} is no depth file: PNG, TIFF, NPY, grey PFM, JPEG with GDepth and HEIC are read")
 
 
-def _encode(depth: DepthMap, file_format: str, photo: Any) -> bytes:  # noqa: ANN401 - whatever the caller passed
+def _encode(depth: DepthMap, file_format: str, photo: Photo | str | os.PathLike[str] | None) -> bytes:
     if file_format == "jpeg":
         if isinstance(photo, Photo):
             return with_gdepth(as_jpeg(photo), depth, "the photo")
