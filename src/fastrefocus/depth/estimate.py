@@ -46,7 +46,7 @@ def estimate_depth(
     image : array_like or Photo
         (H, W) or (H, W, 3) RGB; uint8, uint16 or float 0..1. Grey is shown to the network as three equal
         channels; values outside 0..1 are shown clipped.
-    model : str or path-like
+    model : str or os.PathLike
         "builtin": the model that comes with the package.
 
         "CARD:PATH", such as "depth-anything-v2:/path/file.onnx": an ONNX file of a family whose conventions are known;
@@ -84,7 +84,7 @@ def estimate_depth(
     Notes
     -----
     The built-in model joins two: a prior that recognises nothing (lower in the photo is nearer; what has the colours
-    of the upper border is far), and what `fastrefocus.estimate_blur` reads of the blur, by
+    of the upper border is far; a plain measure of blur), and what `fastrefocus.estimate_blur` reads of the blur, by
     `fastrefocus.depth_from_blur`. With shallow depth of field expect the subject and its background to be told apart
     well, but now and then the wrong way round: one photo does not say on which side of the focus its blur is. Of a
     photo that is sharp everywhere only the prior is left: a plausible order for a subject before a background or a
