@@ -67,11 +67,16 @@ def test_sharp_and_blurred_parts_are_told_apart():
     assert np.median(radius[:, SIDE // 2 + 20 :]) > 3.5
 
 
-def test_little_is_sure_where_there_is_no_texture():
-    photo = np.full((SIDE, SIDE), 0.5, np.float32)
-    photo[:, : SIDE // 2] = SHARP[:, : SIDE // 2]
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.5, 1.0])
+def test_a_blank_photo_says_nothing(value):
+    assert fr.estimate_blur(np.full((96, 130), value)).confidence.max() < 0.02
+
+
+def test_a_blank_place_says_less_than_a_textured_one():
+    photo = np.full((200, 200), 0.5, np.float32)
+    photo[:, :100] = np.random.default_rng(0).random((200, 100))
     confidence = fr.estimate_blur(photo).confidence
-    assert confidence[:, -40:].mean() < 0.7 * confidence[:, :80].mean()
+    assert confidence[:, 150:].max() < 0.02 < 0.4 < confidence[20:-20, 20:80].mean()
 
 
 def test_a_large_photo_is_measured_in_its_own_pixels():
@@ -166,15 +171,3 @@ def test_of_a_real_pair_the_photo_focused_near_has_the_sharper_foreground(shared
     clear = (np.abs(ratio) > np.log(3)) & (np.maximum(*energies) > np.median(np.maximum(*energies)) / 2)
     apart = fr.estimate_blur(far).radius - fr.estimate_blur(near).radius
     assert np.mean(np.sign(apart[clear]) == np.sign(ratio[clear])) > 0.95
-
-
-@pytest.mark.parametrize("value", [0.0, 0.1, 0.5, 1.0])
-def test_a_blank_photo_says_nothing(value):
-    assert fr.estimate_blur(np.full((96, 130), value)).confidence.max() < 0.02
-
-
-def test_a_blank_place_says_less_than_a_textured_one():
-    photo = np.full((200, 200), 0.5, np.float32)
-    photo[:, :100] = np.random.default_rng(0).random((200, 100))
-    confidence = fr.estimate_blur(photo).confidence
-    assert confidence[:, 150:].max() < 0.02 < 0.4 < confidence[20:-20, 20:80].mean()
