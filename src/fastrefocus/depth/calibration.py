@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastrefocus import checks
-from fastrefocus.arrays import as_plane, as_real, fill_unknown
+from fastrefocus.arrays import as_plane, as_real
 from fastrefocus.depth.depth_map import DepthMap
 from fastrefocus.optics.focus import at_point
 from fastrefocus.optics.lens import ThinLens
@@ -128,7 +128,7 @@ def calibrate_depth(
             "at which the disparity is 0 (0 if that is infinitely far)"
         )
     disparity = depth.disparity().astype(np.float64)
-    at_points = _disparity_at(disparity, places)
+    at_points = _disparity_at(depth, places)
     if shift is None and np.ptp(at_points) <= _LEAST_SPREAD * (np.nanmax(disparity) - np.nanmin(disparity)):
         raise ValueError("the points are equally far in the depth map, which gives no gain: choose one that is nearer")
     gain, shift = _fit_line(at_points, wanted, shift)
@@ -213,13 +213,13 @@ def _checked_distances(distances_m: Sequence[float], count: int) -> _Numbers:
     return distances
 
 
-def _disparity_at(disparity: _Numbers, places: list[tuple[float, float]]) -> _Numbers:
-    """Return the median of the known disparities around each point."""
-    unknown = np.isnan(disparity).astype(np.float64)
+def _disparity_at(depth: DepthMap, places: list[tuple[float, float]]) -> _Numbers:
+    """Return the median disparity around each point; single unknown pixels take that of the nearest known one."""
+    unknown = np.isnan(depth.values).astype(np.float64)
     for place in places:
-        if at_point(unknown, *place) > 0:
+        if at_point(unknown, *place) > 0:  # half of the pixels or more
             raise ValueError(f"the depth is unknown (NaN) around the point {place}")
-    known = fill_unknown(disparity.astype(np.float32), "depth").astype(np.float64)
+    known = depth.filled().disparity().astype(np.float64)
     return np.array([at_point(known, *place) for place in places])
 
 
