@@ -164,7 +164,7 @@ def with_xmp(file: JpegFile, standard: XmpDocument, extended: XmpDocument, name:
         If the standard XMP is larger than one segment holds.
     """
     whole = extended.serialise()
-    guid = hashlib.md5(whole, usedforsecurity=False).hexdigest().upper()
+    guid = _guid_of(whole)
     standard.remove(_NOTE)
     standard.add("xmpNote", _NOTE, {"HasExtendedXMP": guid})
     packet = standard.serialise().join(part.encode() for part in _PACKET)
@@ -196,9 +196,13 @@ def _joined(parts: list[bytes], guid: str, name: str) -> bytes:
             whole += part
     if not placed or any(total != len(whole) for total, _ in placed.values()):
         raise DepthFileError(f"{name} lacks parts of its extended XMP, in which the depth may be")
-    if hashlib.md5(whole, usedforsecurity=False).hexdigest().upper() != guid.upper():
+    if _guid_of(whole) != guid.upper():
         raise DepthFileError(f"{name} has extended XMP that is damaged: its MD5 sum is not {guid}")
     return bytes(whole)
+
+
+def _guid_of(whole: bytes | bytearray) -> str:
+    return hashlib.md5(whole, usedforsecurity=False).hexdigest().upper()
 
 
 def _children(element: Element) -> Iterator[Element]:
