@@ -1,6 +1,8 @@
 """How well depth is brought to metres on real scenes: by points whose distance is known, and by blur.
 
-python benchmarks/depth_calibration.py        prints the table of docs/depth_files.md
+    python benchmarks/depth_calibration.py        # the table of docs/depth_files.md
+
+The photos are not part of the project.
 """
 
 from pathlib import Path
@@ -13,8 +15,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 SCENES = ("motorcycle", "nyu_basement", "nyu_dining", "nyu_lounge")
 COUNTS = (2, 3, 5, 9)
 CHOICES = 15  # of points, for each count
-DISTANCE_ERROR = 0.02
-LARGEST_RADIUS, NOISE = 12, 0.003
+DISTANCE_ERROR = 0.02  # standard deviation, in parts of the distance
+LARGEST_RADIUS, NOISE = 12, 0.003  # of the blurred photo: pixels, and standard deviation of values 0..1
 
 
 def by_points(depth, metres, count, rng):
@@ -47,16 +49,16 @@ def by_blur(photo, disparity, metres):
 def main():
     for scene in SCENES:
         folder = SHARED / "data/rgbd" / scene
+        if not folder.is_dir():
+            print(f"Skipped: there is no {folder}")
+            continue
         photo = fr.read_photo(next(folder.glob("rgb.*"))).pixels
         metres = fr.read_depth(folder / "depth.png", kind="metric")
         maps = {"FastDepth": fr.estimate_depth(photo, model=f"fastdepth:{SHARED / 'models/fastdepth_nyu.onnx'}")}
         if (folder / "disparity.png").exists():
             maps["disparity"] = fr.read_depth(folder / "disparity.png", kind="inverse", zero_unknown=True)
-            print(
-                scene,
-                "by blur, true and found:",
-                *(f"{error:.2%}" for error in by_blur(photo, maps["disparity"], metres)),
-            )
+            errors = by_blur(photo, maps["disparity"], metres)
+            print(scene, "by blur, true and found:", *(f"{error:.2%}" for error in errors))
         for name, depth in maps.items():
             rng = np.random.default_rng(0)
             errors = [[by_points(depth, metres.values, count, rng) for _ in range(CHOICES)] for count in COUNTS]
