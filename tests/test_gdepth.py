@@ -281,7 +281,7 @@ def test_xmp_stands_before_what_may_hold_offsets(tmp_path):
 
 
 def test_the_depth_is_written_as_the_specifications_have_it(tmp_path):
-    values = np.random.default_rng(0).uniform(0.7, 5, (300, 200)).astype(np.float32)
+    values = np.random.default_rng(0).uniform(0.7, 5, (200, 300)).astype(np.float32)
     data = write(tmp_path, fr.DepthMap(values, "metric")).read_bytes()
     standard, whole, guid = packets_of(data)
     assert hashlib.md5(whole).hexdigest().upper() == guid
@@ -299,9 +299,10 @@ def test_the_depth_is_written_as_the_specifications_have_it(tmp_path):
 
 
 def test_far_distances_are_written_in_equal_steps_of_their_reciprocals(tmp_path):
-    path = write(tmp_path, fr.DepthMap([[0.5, 0.51, 3.0, 1e6]], "metric"))
+    path = write(tmp_path, fr.DepthMap([[0.5, 0.51, 3.0], [1e6, 7, 0.9]], "metric"))
     assert b'"RangeInverse"' in path.read_bytes()
-    np.testing.assert_allclose(1 / fr.read_depth(path).values, [[2, 1 / 0.51, 1 / 3, 1e-6]], atol=2 / 65535)
+    expected = [[2, 1 / 0.51, 1 / 3], [1e-6, 1 / 7, 1 / 0.9]]
+    np.testing.assert_allclose(1 / fr.read_depth(path).values, expected, atol=2 / 65535)
 
 
 @pytest.mark.parametrize("kind", ["relative", "inverse"])
@@ -405,6 +406,75 @@ def test_no_damage_to_a_file_does_more_than_an_error(data, tmp_path_factory):
 
 
 def test_a_large_map_takes_no_longer_than_its_picture(tmp_path):
-    values = np.random.default_rng(0).uniform(1, 9, (1500, 2000)).astype(np.float32)  # noise: 6 MB
+    values = np.random.default_rng(0).uniform(1, 9, (1400, 2100)).astype(np.float32)  # noise: 6 MB
     path = write(tmp_path, fr.DepthMap(values, "metric"))
     np.testing.assert_allclose(fr.read_depth(path).values, values, atol=8 / 65535)
+
+
+@pytest.mark.parametrize("shape", [(12, 8), (3, 12)])
+def test_depth_of_another_photo_is_not_put_beside_this_one(shape, tmp_path):
+    with pytest.raises(fr.DepthFileError, match=r"do not have the photo's proportions \(8, 12\)"):
+        write(tmp_path, fr.DepthMap(np.ones(shape), "metric"))
+    assert not (tmp_path / "depth.jpg").exists()
+
+
+@pytest.mark.parametrize("values", [[[1e-10, 1e10]], [[3.4e38, 3.4e38]], [[2.0, 2.0]]])
+def test_any_distances_that_are_written_can_be_read(values, tmp_path):
+    depth = fr.DepthMap(np.repeat(np.repeat(values, 8, axis=0), 6, axis=1), "metric")
+    np.testing.assert_allclose(fr.read_depth(write(tmp_path, depth)).values, depth.values, rtol=1e-4)
+
+
+def test_a_note_counts_only_beside_the_terms_it_was_written_with(tmp_path):
+    path = write(tmp_path, fr.DepthMap(np.tile([0.25, 0.75], (8, 6)), "inverse"))
+    changed = path.read_bytes().replace(b'GDepth:Units="arbitrary"', b'GDepth:Units="m"        ')
+    path.write_bytes(changed)
+    assert fr.read_depth(path).kind == "metric"
+
+
+def test_a_distance_without_reciprocal_is_an_error(tmp_path):
+    with pytest.raises(fr.DepthFileError, match="needs 0 < Near < Far"):
+        fr.read_depth(one_packet(tmp_path / "a.jpg", terms(Near="1e-320")))
+
+
+def test_writing_again_does_not_grow_the_file(tmp_path):
+    depth = fr.DepthMap(np.tile([0.25, 0.75], (8, 6)), "inverse")
+    path = write(tmp_path, depth)
+    size = path.stat().st_size
+    for _ in range(3):
+        fr.write_depth(path, depth, photo=path)
+    assert path.stat().st_size == size
+    assert fr.read_depth(path).kind == "inverse"
+
+
+def test_white_space_of_other_properties_is_kept(tmp_path):
+    elements = "<dc:title>a&#13;b\nc</dc:title>"
+    source = write_jpeg(tmp_path / "a.jpg", segment(STANDARD + rdf('dc:source="1&#10;2&#9;3&#13;4"', elements)))
+    fr.write_depth(tmp_path / "b.jpg", fr.DepthMap(np.ones((8, 12)), "metric"), photo=source)
+    standard, _, _ = packets_of((tmp_path / "b.jpg").read_bytes())
+    assert b'dc:source="1&#10;2&#9;3&#13;4"' in standard
+    assert b"<dc:title>a&#13;b\nc</dc:title>" in standard
+
+
+def test_the_other_pictures_of_a_file_are_still_found(tmp_path):
+    first, second = (
+        Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 12, 3), np.uint8)) for seed in (0, 1)
+    )
+    first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second], xmp=rdf('dc:source="x"'))
+    target = tmp_path / "b.jpg"
+    for source in (tmp_path / "a.jpg", target):
+        fr.write_depth(target, fr.DepthMap(np.ones((8, 12)), "metric"), photo=source)
+        with Image.open(tmp_path / "a.jpg") as before, Image.open(target) as after:
+            assert after.n_frames == 2
+            for frame in (0, 1):
+                before.seek(frame)
+                after.seek(frame)
+                np.testing.assert_array_equal(np.asarray(after), np.asarray(before))
+            sizes = [entry["Size"] for entry in after.mpinfo[0xB002]]
+        assert sum(sizes) == target.stat().st_size
+
+
+@pytest.mark.parametrize("payload", [b"MPF\0", b"MPF\0II*\0", b"MPF\0II*\0\xff\xff\xff\xff", b"MPF\0XX*\0\0\0\0\0"])
+def test_an_index_of_pictures_that_makes_no_sense_stays(payload, tmp_path):
+    source = write_jpeg(tmp_path / "a.jpg", segment(payload, 0xE2))
+    fr.write_depth(tmp_path / "b.jpg", fr.DepthMap(np.ones((8, 12)), "metric"), photo=source)
+    assert segment(payload, 0xE2) in (tmp_path / "b.jpg").read_bytes()

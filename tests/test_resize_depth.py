@@ -52,6 +52,13 @@ def test_phones_cut_their_maps_to_whole_blocks(size, photo):
     assert fr.resize_depth(depth, (photo[0] // 8, photo[1] // 8)).values.shape == (photo[0] // 8, photo[1] // 8)
 
 
+@pytest.mark.parametrize(("size", "photo"), [((400, 20), (4000, 195)), ((160, 7), (4000, 164)), ((20, 1), (400, 28))])
+def test_a_narrow_map_may_be_off_by_a_pixel_either_way_up(size, photo):
+    for step in (1, -1):
+        depth = fr.DepthMap(np.zeros(size[::step]), "relative")
+        assert fr.resize_depth(depth, photo[::step]).values.shape == photo[::step]
+
+
 def test_a_map_of_other_proportions_is_refused():
     depth = fr.DepthMap(np.zeros((60, 80)), "relative")
     with pytest.raises(ValueError, match=r"\(60, 80\) do not have the photo's proportions \(80, 60\)"):

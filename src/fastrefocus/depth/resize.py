@@ -45,12 +45,9 @@ def resize_depth(depth: DepthMap, shape: Sequence[int]) -> DepthMap:
     if not isinstance(shape, (tuple, list)) or len(shape) not in (2, 3):
         raise ValueError(f"shape must be (H, W) or (H, W, 3), got {shape!r}")
     height, width = (checks.integer(side, "shape", least=1) for side in shape[:2])
-    h, w = depth.values.shape
-    if (h, w) == (height, width):
+    if depth.values.shape == (height, width):
         return depth
-    excess = abs(h * width - w * height) / height  # of the map's width, pixels
-    if excess > max(_PROPORTIONS_TOLERANCE * w, 1):
-        raise ValueError(f"the depth's height and width {(h, w)} do not have the photo's proportions {(height, width)}")
+    check_proportions(depth.values.shape, (height, width))
     from skimage.transform import resize
 
     unknown = np.isnan(depth.values)
@@ -61,3 +58,12 @@ def resize_depth(depth: DepthMap, shape: Sequence[int]) -> DepthMap:
     resized = resize(1 / values if metric else values, (height, width), order=1, mode="edge", anti_aliasing=False)
     resized = 1 / resized if metric else resized
     return DepthMap(np.where(resize(unknown, (height, width), order=0, mode="edge"), np.nan, resized), depth.kind)
+
+
+def check_proportions(of_map: tuple[int, ...], of_photo: tuple[int, ...]) -> None:
+    """Raise ValueError unless a map's (h, w) are a photo's (H, W) in small, to 2 % or a pixel of the map."""
+    (h, w), (height, width) = of_map, of_photo
+    difference = abs(h * width - w * height)
+    excess = min(difference / height - 1, difference / width - 1, difference / (width * h) - _PROPORTIONS_TOLERANCE)
+    if excess > 0:
+        raise ValueError(f"the depth's height and width {(h, w)} do not have the photo's proportions {(height, width)}")

@@ -45,7 +45,7 @@ class Coding:
     def decode(self, fraction: npt.NDArray[np.float64]) -> FloatArray:
         """Return the depth of samples as fractions, 0..1, of the largest; infinite where float32 cannot hold it."""
         start, end = (1 / self.start, 1 / self.end) if self.reciprocal else (self.start, self.end)
-        values = start + fraction * (end - start)
+        values = start * (1 - fraction) + end * fraction  # at 1 exactly the end, however far apart they are
         with np.errstate(over="ignore"):
             return np.asarray(1 / values if self.reciprocal else values, np.float32)
 

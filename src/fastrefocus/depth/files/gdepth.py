@@ -18,6 +18,7 @@ from fastrefocus.depth.depth_map import DepthMap, Kind
 from fastrefocus.depth.files.coding import WHITE, Coding, coding_of, fractions, reciprocal
 from fastrefocus.depth.files.pictures import decode_picture, encode_picture
 from fastrefocus.depth.files.xmp import APP1, JpegFile, read_xmp, with_xmp
+from fastrefocus.depth.resize import check_proportions
 from fastrefocus.errors import DepthFileError
 from fastrefocus.photo import turn
 
@@ -30,6 +31,12 @@ _NO_UNIT = "arbitrary"
 _KINDS: dict[str, Kind] = {"relative": "relative", "inverse": "inverse"}
 #: Stand in depth that is not in metres for Near and Far, which GDepth demands.
 _NO_NEAR, _NO_FAR = 1.0, 10.0
+
+#: The smallest distance that has a reciprocal.
+_SMALLEST = float(np.finfo(np.float32).tiny)
+
+#: Orientations from here on swap height and width.
+_TURNED = 5
 
 #: The orientation that takes back another one; the others take back themselves.
 _BACK = {6: 8, 8: 6}
@@ -65,7 +72,7 @@ def read_gdepth(jpeg: bytes, name: str) -> tuple[FloatArray, Kind]:
         raise DepthFileError(f"{name} carries no depth: its XMP has no GDepth:Data")
     samples = turn(_decode_data(found["Data"], name), _orientation(file))
     own = standard.properties(_OWN)
-    if own:
+    if own and _ours(found):
         kind = _KINDS.get(own.get("Kind", ""))
         if kind is None:
             raise DepthFileError(f"{name} has a note about its depth that does not make sense: {own!r:.200}")
@@ -97,7 +104,7 @@ def with_gdepth(jpeg: bytes, depth: DepthMap, name: str) -> bytes:
     Raises
     ------
     DepthFileError
-        If depth is unknown somewhere, or the file is damaged.
+        If depth is unknown somewhere, has other proportions than the photo, or the file is damaged.
     """
     if np.isnan(depth.values).any():
         raise DepthFileError("GDepth has no sign for unknown depth (NaN): fill it, as DepthMap.filled() does")
@@ -106,12 +113,13 @@ def with_gdepth(jpeg: bytes, depth: DepthMap, name: str) -> bytes:
     for document in (standard, extended):
         document.remove(_GDEPTH)
         document.remove(_OWN)
-    coding = coding_of(depth)
     orientation = _orientation(file)
+    _check_proportions(depth, file, orientation, name)
+    coding = coding_of(depth)
     stored = turn(coding.encode(depth.values), _BACK.get(orientation, orientation))
     samples = np.rint(stored * WHITE).astype(np.uint16)
     if depth.kind == "metric":
-        far = max(coding.end, float(np.nextafter(np.float32(coding.start), np.float32(np.inf))))  # Near < Far
+        far = max(coding.end, coding.start * (1 + float(np.finfo(np.float32).eps)))  # Near < Far
         terms = _terms("RangeInverse" if coding.reciprocal else "RangeLinear", coding.start, far, "m")
     else:
         if depth.kind == "inverse":  # white is farthest
@@ -122,6 +130,21 @@ def with_gdepth(jpeg: bytes, depth: DepthMap, name: str) -> bytes:
     standard.add("GDepth", _GDEPTH, terms)
     extended.add("GDepth", _GDEPTH, {"Data": base64.b64encode(encode_picture(samples, "png")).decode()})
     return with_xmp(file, standard, extended, name).join()
+
+
+def _ours(found: Mapping[str, str]) -> bool:
+    """Say whether GDepth is as we write it where it is not in metres; other programs may have replaced it since."""
+    return {**found, **_terms("RangeInverse", _NO_NEAR, _NO_FAR, _NO_UNIT)} == dict(found)
+
+
+def _check_proportions(depth: DepthMap, file: JpegFile, orientation: int, name: str) -> None:
+    size = file.size()
+    if size is None:
+        raise DepthFileError(f"{name} is not a whole JPEG file: it has no frame header")
+    try:
+        check_proportions(depth.values.shape, size[::-1] if orientation >= _TURNED else size)
+    except ValueError as error:
+        raise DepthFileError(f"{name}: {error}") from None
 
 
 def _terms(form: str, near: float, far: float, units: str) -> dict[str, str]:
@@ -145,7 +168,7 @@ def _distance_coding(found: Mapping[str, str], name: str) -> Coding:
         )
     near, far = _number(found, "Near", name), _number(found, "Far", name)
     least = "0 <" if form == "RangeInverse" else "0 <="
-    if not (0 <= near < far) or (near == 0 and form == "RangeInverse"):
+    if not (0 <= near < far) or (form == "RangeInverse" and near < _SMALLEST):
         raise DepthFileError(f"{name} has GDepth:Near {near:g} and Far {far:g}; {form} needs {least} Near < Far")
     return Coding(kind="metric", start=near, end=far, reciprocal=form == "RangeInverse")
 

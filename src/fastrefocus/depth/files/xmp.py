@@ -10,13 +10,15 @@ import hashlib
 import struct
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
-from xml.dom.minidom import Document, Element
+from xml.dom.minidom import CharacterData, Document, Element, Node
 from xml.parsers.expat import ExpatError
 
+from fastrefocus.depth.files import mpf
 from fastrefocus.errors import DepthFileError
 
 APP1 = 0xE1
 _APP0, _START_OF_SCAN, _END_OF_IMAGE = 0xE0, 0xDA, 0xD9
+_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # but tables
 _STANDARD, _EXTENDED = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 _LARGEST_STANDARD, _LARGEST_PART = 65502, 65400  # bytes; the second as other programs have it
 _PART_HEADER = struct.Struct(">32sII")  # GUID, length of the whole, offset of the part
@@ -24,6 +26,9 @@ _PART_HEADER = struct.Struct(">32sII")  # GUID, length of the whole, offset of t
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _NOTE = "http://ns.adobe.com/xmp/note/"
 _EMPTY = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}"></rdf:RDF></x:xmpmeta>'.encode()
+#: White space as characters that no XML holds, and these as references.
+_AS_MARKS = {ord("\t"): "\1", ord("\n"): "\2", ord("\r"): "\3"}
+_AS_REFERENCES = {1: "&#9;", 2: "&#10;", 3: "&#13;"}
 _PACKET = ('<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n', '\n<?xpacket end="w"?>')
 
 
@@ -56,6 +61,14 @@ class JpegFile(NamedTuple):
                 raise DepthFileError(f"{name} is not a whole JPEG file: it is damaged or cut short at byte {at}")
             segments.append(Segment(marker, data[at + 4 : at + 2 + length]))
             at += 2 + length
+
+    def size(self) -> tuple[int, int] | None:
+        """Return height and width as stored, which the frame header says; None where there is none."""
+        for marker, payload in self.segments:
+            if marker in _FRAME_HEADERS and len(payload) > 4:
+                height, width = struct.unpack_from(">HH", payload, 1)
+                return height, width
+        return None
 
     def join(self) -> bytes:
         """Return the bytes of the file."""
@@ -109,14 +122,18 @@ class XmpDocument:
         return found
 
     def remove(self, namespace: str) -> None:
-        """Remove all properties of a namespace."""
-        for description in self._descriptions():
+        """Remove all properties of a namespace, and a description of which nothing is left."""
+        for description in list(self._descriptions()):
+            before = description.attributes.length + description.childNodes.length
             for attribute in list(description.attributes.values()):
                 if attribute.namespaceURI == namespace:
                     description.removeAttributeNode(attribute)
             for child in list(_children(description)):
                 if child.namespaceURI == namespace:
                     description.removeChild(child)
+            after = description.attributes.length + description.childNodes.length
+            if after < before and not _says_anything(description):
+                self._rdf.removeChild(description)
 
     def add(self, prefix: str, namespace: str, properties: Mapping[str, str]) -> None:
         """Add properties of a namespace, in a description of their own."""
@@ -131,7 +148,9 @@ class XmpDocument:
     def serialise(self) -> bytes:
         """Return the XML, without a packet wrapper."""
         try:
-            return self._root.toxml().encode()
+            _keep_white_space(self._root)
+            text: str = self._root.toxml()
+            return text.translate(_AS_REFERENCES).encode()
         except RecursionError:
             raise DepthFileError(f"{self._name} has XMP nested too deeply to be written again") from None
 
@@ -180,7 +199,23 @@ def with_xmp(file: JpegFile, standard: XmpDocument, extended: XmpDocument, name:
     head = 0
     while head < len(kept) and (kept[head].marker == _APP0 or kept[head].payload.startswith(b"Exif\0")):
         head += 1
-    return JpegFile(kept[:head] + added + kept[head:], file.rest)
+    return _with_pictures_found(file, JpegFile(kept[:head] + added + kept[head:], file.rest))
+
+
+def _with_pictures_found(before: JpegFile, after: JpegFile) -> JpegFile:
+    """Return the changed file with an index of its pictures that is right again."""
+    segments = list(after.segments)
+    size = _size_of(segments) - _size_of(before.segments)
+    for number, segment in enumerate(segments):
+        if segment.marker == mpf.APP2 and segment.payload.startswith(mpf.SIGNATURE):
+            old = before.segments[before.segments.index(segment) + 1 :]
+            behind = _size_of(segments[number + 1 :]) - _size_of(old)
+            segments[number] = Segment(mpf.APP2, mpf.adjusted(segment.payload, behind, size))
+    return JpegFile(segments, after.rest)
+
+
+def _size_of(segments: list[Segment]) -> int:
+    return sum(4 + len(payload) for _, payload in segments)
 
 
 def _joined(parts: list[bytes], guid: str, name: str) -> bytes:
@@ -199,6 +234,25 @@ def _joined(parts: list[bytes], guid: str, name: str) -> bytes:
     if _guid_of(whole) != guid.upper():
         raise DepthFileError(f"{name} has extended XMP that is damaged: its MD5 sum is not {guid}")
     return bytes(whole)
+
+
+def _says_anything(description: Element) -> bool:
+    """Say whether a description has a property: anything but what it is about, and declarations."""
+    attributes = (attribute.name for attribute in description.attributes.values())
+    return any(_children(description)) or any(
+        not (name.startswith("xmlns") or name.endswith((":about", ":lang"))) for name in attributes
+    )
+
+
+def _keep_white_space(node: Node) -> None:
+    """Mark what XML readers would take for plain white space, which minidom (before Python 3.13) writes as it is."""
+    if isinstance(node, Element):
+        for attribute in node.attributes.values():
+            attribute.value = attribute.value.translate(_AS_MARKS)
+    elif isinstance(node, CharacterData) and "\r" in node.data:
+        node.data = node.data.replace("\r", _AS_MARKS[ord("\r")])
+    for child in node.childNodes:
+        _keep_white_space(child)
 
 
 def _guid_of(whole: bytes | bytearray) -> str:
