@@ -93,6 +93,18 @@ def test_colour_is_seen_as_its_luminance():
     np.testing.assert_allclose(fr.estimate_blur(colour).radius, fr.estimate_blur(weighed).radius, rtol=1e-3)
 
 
+def test_values_outside_0_to_1_are_clipped():
+    extreme = 1.5 * SHARP - np.float32(0.2)
+    clipped = fr.estimate_blur(np.clip(extreme, 0, 1))
+    np.testing.assert_array_equal(fr.estimate_blur(extreme).radius, clipped.radius)
+
+
+def test_the_border_of_a_photo_is_no_edge():
+    radius = fr.estimate_blur(blurred(SHARP, fr.disk_psf(14))[:230, :250]).radius  # no multiples of 32
+    for border in (radius[-8:], radius[:, -8:]):
+        assert np.median(border) == pytest.approx(7, rel=0.3)
+
+
 def test_grey_is_three_equal_channels_and_8_bits_are_the_same_photo():
     photo = np.rint(255 * SHARP).astype(np.uint8)
     grey = fr.estimate_blur(photo)

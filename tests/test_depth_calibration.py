@@ -64,6 +64,11 @@ def test_one_wrong_distance_of_five_is_outvoted(wrong, factor):
     assert relative[wrong] > 2 * relative[right].max()  # the residuals say which
 
 
+def test_points_that_are_nearly_equally_far_are_enough():
+    found = fr.calibrate_depth(KINDS["inverse"], [(0.5, 0.5), (0.56, 0.5)], [METRES[30, 40], METRES[30, 44]])
+    np.testing.assert_allclose(found.depth.values, METRES, rtol=1e-2)
+
+
 def test_inexact_distances_give_their_residuals():
     distances = np.array(DISTANCES) * [1.02, 0.98, 1.02, 0.98, 1.02]
     found = fr.calibrate_depth(KINDS["inverse"], POINTS, distances)

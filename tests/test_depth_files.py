@@ -186,6 +186,8 @@ def test_grey_saved_as_colour_is_read_and_colour_is_not(tmp_path):
     np.testing.assert_allclose(fr.read_depth(path, kind="inverse").values * 255, grey, rtol=1e-6)
     path = write_grey(tmp_path / "depth.png", np.dstack([grey] * 3 + [np.full_like(grey, 255)]))
     np.testing.assert_allclose(fr.read_depth(path, kind="inverse").values * 255, grey, rtol=1e-6)
+    write_grey(path, np.dstack([grey, grey + 1, grey + 2]))  # rounded, as JPEG does it
+    np.testing.assert_allclose(fr.read_depth(path, kind="inverse").values * 255, grey, rtol=1e-6)
     write_grey(tmp_path / "depth.png", np.dstack([grey, grey, grey + 9]))
     with pytest.raises(fr.DepthFileError, match="must be a grey picture, got colour"):
         fr.read_depth(path, kind="inverse")

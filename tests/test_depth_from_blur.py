@@ -28,8 +28,9 @@ def test_little_blur_is_taken_for_a_lack_of_texture():
     np.testing.assert_array_equal(depth_from_blur(blur(corner), LOWER_IS_NEARER).values, LOWER_IS_NEARER.values)
 
 
-def test_blur_that_nobody_is_sure_of_leaves_the_prior():
-    unsure = depth_from_blur(blur(UPPER, 8.0, confidence=0.0), LOWER_IS_NEARER)
+@pytest.mark.parametrize("confidence", [0.0, 0.35])
+def test_blur_that_nobody_is_sure_of_leaves_the_prior(confidence):
+    unsure = depth_from_blur(blur(UPPER, 8.0, confidence=confidence), LOWER_IS_NEARER)
     np.testing.assert_array_equal(unsure.values, LOWER_IS_NEARER.values)
 
 
@@ -48,6 +49,20 @@ def test_without_agreement_the_blurred_part_is_far():
     flat = DepthMap(np.full((H, W), 0.5), "relative")
     depth = depth_from_blur(blur(left), flat).values
     assert depth[left].min() > depth[:, W // 2 :].max()
+
+
+def test_what_is_sure_decides_the_side():
+    estimate = blur(LOWER)
+    estimate.radius[:, W // 2 :] = blur(UPPER).radius[:, W // 2 :]  # says the opposite
+    estimate.confidence[:, W // 2 :] = 0.2
+    depth = depth_from_blur(estimate, LOWER_IS_NEARER).values[:, : W // 2]
+    assert depth[LOWER].max() < depth[UPPER].min()
+
+
+def test_half_as_sure_counts_a_quarter():
+    radius, confidence = np.float32([[0.5, 8, 8]]), np.float32([[1, 1, 0.5]])
+    depth = depth_from_blur(BlurEstimate(radius, confidence), DepthMap([[0.5] * 3], "relative")).values
+    np.testing.assert_allclose(depth, [[0, 1, 0.25]], rtol=1e-6)
 
 
 def test_the_more_blurred_the_farther():

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from tiny_models import constant, tensor
 
 import fastrefocus as fr
 from fastrefocus import cli
+from fastrefocus.depth.networks.card import ModelCard
 from fastrefocus.depth.networks.model_cards import CARDS, card_of_metadata
+from fastrefocus.depth.networks.network_input import make_input
 from fastrefocus.errors import ModelError
 
 H, W = 64, 96
@@ -193,6 +196,18 @@ def test_padding_goes_into_the_files_own_size_too(save):
     np.testing.assert_allclose(depth.values, resized(answer, (H, W)), rtol=1e-4)
 
 
+def test_the_photo_is_in_the_middle_of_padding_of_the_mean_colour():
+    mean, std = np.float32([0.1, 0.2, 0.3]), np.float32([0.5, 0.4, 0.2])
+    card = ModelCard(name="mine", output="inverse", mean=(0.1, 0.2, 0.3), std=(0.5, 0.4, 0.2), fit="pad", size=(4, 8))
+    photo = np.ones((40, 40, 3), np.float32)
+    seen = make_input(photo, card, None, None)
+    assert (seen.rows, seen.columns) == (np.s_[0:4], np.s_[2:6])
+    np.testing.assert_allclose(seen.pixels[:, 2:6], np.broadcast_to((1 - mean) / std, (4, 4, 3)), rtol=1e-6)
+    np.testing.assert_array_equal(seen.pixels[:, [0, 1, 6, 7]], 0)
+    inside = make_input(photo, replace(card, normalised_inside=True, white=255.0), None, None).pixels
+    np.testing.assert_allclose(inside[:, 0], np.broadcast_to(255 * mean, (4, 3)), rtol=1e-6)
+
+
 def test_distances_are_positive(save):
     content = tiny_models.make_model(
         [helper.make_node("ReduceMean", ["image"], ["depth"], axes=[1])],
@@ -318,6 +333,13 @@ def test_units(save):
     np.testing.assert_allclose(found, resized(answer, (H, W)), rtol=1e-4)
 
 
+@pytest.mark.parametrize(("limit", "extreme"), [(1e-3, np.min), (1e4, np.max)])
+def test_metres_are_clipped_where_a_card_has_no_limits(save, limit, extreme):
+    unit = float(limit / np.median(np.exp(seen_sum((32, 64), *HALF))))
+    save(json.dumps({**FULL, "output": "metric", "unit_m": unit}).encode(), "model.onnx.json")
+    assert extreme(fr.estimate_depth(PHOTO, model=save(network())).values) == np.float32(limit)
+
+
 def test_nothing_is_guessed(save):
     path = save(network())
     with pytest.raises(ModelError, match=r"does not say.*CARD:.*midas-small.*model\.onnx\.json"):
@@ -395,6 +417,7 @@ def test_normalising_twice_is_noticed(save, factor):
     path = save(tiny_models.make_model(nodes, [mean]))
     with pytest.raises(ModelError, match=r"would do once more.*\"normalised_inside\": true"):
         fr.estimate_depth(PHOTO, model=f"midas-small:{path}")
+    assert fr.estimate_depth(PHOTO, model=f"plain:{path}").kind == "relative"  # its card does not normalise
     for inside in (True, False):
         save(json.dumps({"card": "midas-small", "normalised_inside": inside}).encode(), "model.onnx.json")
         assert fr.estimate_depth(PHOTO, model=path).kind == "inverse"

@@ -79,7 +79,7 @@ def estimate_blur(image: npt.ArrayLike, *, model: str = "builtin", threads: int 
     Parameters
     ----------
     image : array_like
-        (H, W) or (H, W, 3) RGB; uint8, uint16 or float 0..1, encoded as photos are. Values outside 0..1 are clipped.
+        (H, W) or (H, W, 3) RGB; uint8, uint16 or float 0..1, encoded as photos are. Its luminance is clipped to 0..1.
     model : {"builtin"}
         The network that comes with the package; there is no other.
     threads : int, optional
