@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import fastrefocus as fr
 from fastrefocus.depth.blur_estimate import BlurEstimate
 from fastrefocus.depth.depth_from_blur import depth_from_blur
 from fastrefocus.depth.depth_map import DepthMap
@@ -65,6 +66,22 @@ def test_half_as_sure_counts_a_quarter():
     np.testing.assert_allclose(depth, [[0, 1, 0.25]], rtol=1e-6)
 
 
+@pytest.mark.parametrize("blurred_is_near", [False, True])
+def test_blurred_outlines_put_the_blurred_part_before_the_sharp_one(blurred_is_near):
+    rng = np.random.default_rng(0)
+    texture = rng.random((120, 160), np.float32) * 0.3
+    left = np.arange(160) < 80
+    light = np.where(left, texture, 0.7 + texture[:, ::-1]).astype(np.float32)
+    signed = np.where(left, -8 if blurred_is_near else 8, 0).astype(np.float32) * np.ones((120, 1), np.float32)
+    photo = fr.render_defocus(light, signed)
+    estimate = BlurEstimate(np.maximum(np.abs(signed), 0.5), np.ones_like(signed))
+    flat = DepthMap(np.full(photo.shape, 0.5), "relative")
+    depth = depth_from_blur(estimate, flat, photo).values
+    assert (depth[:, :80].mean() < depth[:, 80:].mean()) == blurred_is_near
+    again = depth_from_blur(estimate, flat, np.stack([photo] * 3, axis=-1)).values
+    np.testing.assert_allclose(again, depth, atol=1e-5)
+
+
 def test_the_more_blurred_the_farther():
     ramp = np.tile(np.linspace(1, 8, W, dtype=np.float32), (H, 1))
     estimate = BlurEstimate(ramp, np.ones_like(ramp))
@@ -105,3 +122,7 @@ def test_wrong_arguments_are_named():
         depth_from_blur(blur(UPPER), np.ones((H, W)))
     with pytest.raises(ValueError, match="height and width"):
         depth_from_blur(blur(UPPER), DepthMap(np.ones((3, 4)), "metric"))
+    with pytest.raises(ValueError, match="image must have the height and width"):
+        depth_from_blur(blur(UPPER), LOWER_IS_NEARER, np.ones((W, H)))
+    with pytest.raises(TypeError, match="image"):
+        depth_from_blur(blur(UPPER), LOWER_IS_NEARER, "photo.png")
