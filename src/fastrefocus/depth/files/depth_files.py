@@ -118,7 +118,8 @@ def write_depth(
     TypeError, ValueError
         If an argument is not as above, or the suffix is not one of those above.
     DepthFileError
-        If the format cannot hold the map or the photo, the photo's file is damaged, or `path` is a directory.
+        If the format cannot hold the map or the photo, the photo's file is cut short, or damaged before its pixels, or
+        `path` is a directory.
 
     Notes
     -----
