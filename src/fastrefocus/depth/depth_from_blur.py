@@ -25,10 +25,13 @@ _BLANK, _TEXTURED = 0.4, 0.5
 #: Of the blur beside the prior, where it is certain.
 _WEIGHT = 2.0
 
-#: Of the correlation of blur and prior, and of the blur of outlines less what it is between the two kinds of photos
-#: on average (0.25 where what is blurred is far, 0.6 where it is near); and what the side is without both: most photos
-#: focus on a near subject, with the background blurred.
-_AGREEMENT, _OUTLINES, _MIDDLE, _LEANING = 3.0, 8.0, 0.45, 0.2
+#: Of the correlation of blur and prior in the side of the blur, and what that is without: most photos focus on a near
+#: subject.
+_AGREEMENT, _LEANING = 3.0, 0.2
+
+#: The blur of outlines, 0.25 on average where what is blurred is far and 0.6 where it is near; how much of the side it
+#: decides, and at the most, for texture without outlines has some, too.
+_MIDDLE, _OUTLINES, _MOST = 0.45, 8.0, 1.5
 
 #: Pixels that the correlation is taken of, about, and the variance below which blur or prior are as good as constant.
 _SAMPLES, _LEAST_VARIANCE = 65_536, 1e-3
@@ -62,11 +65,11 @@ def depth_from_blur(blur: BlurEstimate, prior: DepthMap, image: npt.ArrayLike | 
     Notes
     -----
     A surface is blurred by its distance from the plane of focus in 1 / z, on either side. Which side the blurred parts
-    are on is one decision for the whole photo, by what agrees better with the prior and with a subject in the middle,
-    by the outlines between sharp and blurred parts of `image`, which are as blurred as the nearer of the two (Mather,
-    "Image blur as a pictorial depth cue", 1996), and, without all that, the far one. Where that is wrong, or blurred
-    parts are on both sides, the result is the wrong way round there. Of a photo that is sharp everywhere, or nearly so,
-    the result is the prior: what seems blurred in it has no texture. So it is of a blank one.
+    are on is one decision for the whole photo: what agrees better with the prior, and with the outlines between sharp
+    and blurred parts of `image`, which are as blurred as the nearer of the two (Mather, "Image blur as a pictorial
+    depth cue", 1996); without either the far one. Where that is wrong, or blurred parts are on both sides, the result
+    is the wrong way round there. Of a photo that is sharp everywhere, or nearly so, the result is the prior: what seems
+    blurred in it has no texture. So it is of a blank one.
 
     Examples
     --------
@@ -103,16 +106,14 @@ def _rise(value: float, low: float, high: float) -> float:
 def _side(blurred: FloatArray, confidence: FloatArray, expected: FloatArray, outlines: float | None) -> float:
     """Return -1 (what is blurred is near) .. 1 (far).
 
-    From the weighted correlation of blur and expected depth, of which the border has more than the middle, where the
-    subject is; and from the blur of outlines.
+    From the weighted correlation of blur and expected depth, and from the blur of outlines.
     """
-    y, x = (np.linspace(-0.5, 0.5, side, dtype=np.float32) for side in expected.shape)
-    expected = expected + np.square(y)[:, np.newaxis] + np.square(x)
     known = np.flatnonzero(~np.isnan(expected.ravel()))
     known = known[:: -(-known.size // _SAMPLES)]
     x, y, weight = (plane.ravel()[known].astype(np.float64) for plane in (blurred, expected, confidence))
     weight = weight / max(weight.sum(), 1e-12)
     x, y = x - weight @ x, y - weight @ y
     spread = np.sqrt((weight @ x**2 + _LEAST_VARIANCE) * (weight @ y**2 + _LEAST_VARIANCE))
-    seen = 0.0 if outlines is None else _OUTLINES * (_MIDDLE - outlines)
-    return float(np.clip(_AGREEMENT * (weight @ (x * y)) / spread + seen + _LEANING, -1, 1))
+    agreement = _AGREEMENT * (weight @ (x * y)) / spread
+    seen = 0.0 if outlines is None else np.clip(_OUTLINES * (_MIDDLE - outlines), -_MOST, _MOST)
+    return float(np.clip(agreement + seen + _LEANING, -1, 1))
