@@ -132,8 +132,8 @@ def estimate_depth(photo: fr.Photo, args: argparse.Namespace) -> fr.DepthMap:
     except ValueError as error:
         if str(error).startswith("focal_px"):
             raise ValueError(
-                f"--model {args.model} needs --focal-px, the focal length in pixels (focal length / sensor width * the photo's "
-                "width): the photo's EXIF does not have the 35-mm equivalent"
+                f"--model {args.model} needs --focal-px, the focal length in pixels (focal length / sensor width * the "
+                "photo's width): the photo's EXIF does not have the 35-mm equivalent"
             ) from None
         raise
 

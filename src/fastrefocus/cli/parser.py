@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 _MODEL = (
-    "CARD:FILE, an ONNX file and its family (fastrefocus models lists them, with the kind of their depth), or FILE with "
-    "its card in FILE.json"
+    "CARD:FILE, an ONNX file and its family (fastrefocus models lists them, with the kind of their depth), or FILE "
+    "with its card in FILE.json"
 )
 
 _FOCAL_PX = "focal length in pixels of the photo, for models that need it (default: by the photo's EXIF)"

@@ -21,7 +21,7 @@ _ENTRIES = (
 )  # fmt: skip
 _EXAMPLE = '{"output": "inverse", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "size": [384, 384]}'
 _SIZE = '"size" (of the input, which the file does not fix)'
-_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(ModelCard) if field.name in _ENTRIES[1:]}
+_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(ModelCard)} | {"output": None}
 
 
 def find_card(path: Path, network: OnnxModel) -> ModelCard:
@@ -104,8 +104,7 @@ def read_card(text: str, where: str, *, fixed_size: bool, outputs: Sequence[str]
             _check_complete(given, fixed_size=fixed_size)
             card = ModelCard(name=where, **given)
         else:  # who writes a card has looked at the file
-            removed = {entry: _DEFAULTS[entry] for entry in entries.keys() & _DEFAULTS.keys()}
-            card = replace(CARDS[name], refused_outputs=(), **removed | given)
+            card = replace(CARDS[name], refused_outputs=(), **{entry: _DEFAULTS[entry] for entry in entries} | given)
             _check_size_known(card, fixed_size=fixed_size)
         _check_effective(given, card, outputs)
     except (TypeError, ValueError) as error:
