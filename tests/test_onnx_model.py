@@ -466,10 +466,11 @@ def coffee():
 
 
 def test_same_bits_at_any_number_of_threads(coffee):
-    for photo in (coffee, coffee[:258, :300], coffee[:200, :330]):
+    noise = np.random.default_rng(3).random((170, 400, 3), np.float32)
+    for photo in (coffee, coffee[:257, :257], coffee[:170, :400], noise):
         for accuracy in ("fast", "high"):
             expected = estimate_depth(photo, accuracy=accuracy, threads=1).values
-            for threads in (2, 3, 8, None):
+            for threads in (2, 3, 8, 12, None):
                 found = estimate_depth(photo, accuracy=accuracy, threads=threads).values
                 np.testing.assert_array_equal(found, expected)
 
