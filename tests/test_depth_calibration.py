@@ -64,6 +64,43 @@ def test_one_wrong_distance_of_five_is_outvoted(wrong, factor):
     assert relative[wrong] > 2 * relative[right].max()  # the residuals say which
 
 
+def farthest_off(chosen, factors, rng):
+    """Return the largest error of 1 / z, in parts of its range; the distances are true to 1 %, times factors."""
+    disparity = np.linspace(1, 0.1, 200)
+    depth = fr.DepthMap(np.tile(disparity, (10, 1)), "inverse")
+    distances = factors / disparity[list(chosen)] * rng.normal(1, 0.01, len(chosen))
+    found = fr.calibrate_depth(depth, [((i + 0.5) / 200, 0.5) for i in chosen], distances)
+    return np.abs(1 / found.depth.values[0] - disparity).max() / 0.9
+
+
+@pytest.mark.parametrize(
+    "chosen", [(10, 50, 100, 150, 190), (10, 125, 160, 175, 187), (5, 100, 140, 170, 195), (9, 70, 130, 190)]
+)
+@pytest.mark.parametrize("factor", [0.25, 4.0])
+def test_the_wrong_distance_may_be_any_one_of_four_or_five(chosen, factor):
+    rng = np.random.default_rng(0)
+    for wrong in range(len(chosen)):
+        factors = np.where(np.arange(len(chosen)) == wrong, factor, 1)
+        assert farthest_off(chosen, factors, rng) < 0.04
+
+
+def test_the_only_point_at_its_depth_is_believed():
+    rng = np.random.default_rng(0)
+    errors = [farthest_off((10, 180, 182, 184, 186), np.ones(5), rng) for _ in range(20)]
+    assert max(errors) < 0.04
+
+
+def test_one_wrong_distance_of_three_is_outvoted_where_the_shift_is_known():
+    distances = np.array(DISTANCES[:3]) * [1, 4, 1]
+    found = fr.calibrate_depth(fr.DepthMap(5 / METRES, "inverse"), POINTS[:3], distances, shift=0)
+    np.testing.assert_allclose(found.depth.values, METRES, rtol=1e-4)
+
+
+def test_a_hundred_points_with_a_third_of_them_wrong():
+    rng = np.random.default_rng(0)
+    assert farthest_off(rng.choice(200, 100), np.where(np.arange(100) < 33, 4, 1), rng) < 0.02
+
+
 def test_points_that_are_nearly_equally_far_are_enough():
     found = fr.calibrate_depth(KINDS["inverse"], [(0.5, 0.5), (0.56, 0.5)], [METRES[30, 40], METRES[30, 44]])
     np.testing.assert_allclose(found.depth.values, METRES, rtol=1e-2)
@@ -104,6 +141,25 @@ def test_what_lies_behind_infinity_is_very_far():
     np.testing.assert_array_equal(found.depth.values[:, :30], np.float32(1e6))
 
 
+def test_a_speck_does_not_make_all_else_equally_far():
+    metres = np.tile(np.linspace(1, 5, 100), (100, 1))
+    speck = metres.copy()
+    speck[0, 0] = 0.001
+    found = fr.calibrate_depth(fr.DepthMap(speck, "metric"), [(0.2, 0.5), (1.0, 0.5)], [metres[50, 20], 5.0])
+    np.testing.assert_allclose(found.depth.values[1:], metres[1:], rtol=1e-4)
+    speck[0, 0] = 1e-37  # the nearest that a map holds
+    found = fr.calibrate_depth(fr.DepthMap(speck, "metric"), [(0.2, 0.5), (1.0, 0.5)], [2.0, 6.0])
+    assert found.depth.values[0, 0] == np.float32(1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-16, 1e30])
+def test_the_unit_of_inverse_depth_may_be_any(unit):
+    found = fr.calibrate_depth(fr.DepthMap(unit / METRES, "inverse"), POINTS, DISTANCES)
+    np.testing.assert_allclose(found.depth.values, METRES, rtol=1e-3)
+    found = fr.calibrate_depth(fr.DepthMap(unit / METRES, "inverse"), POINTS[:1], DISTANCES[:1], shift=0)
+    np.testing.assert_allclose(found.depth.values, METRES, rtol=1e-3)
+
+
 def test_unknown_pixels_stay_so_and_give_no_distance():
     values = KINDS["inverse"].values.copy()
     values[:30, :40] = np.nan
@@ -126,6 +182,9 @@ def test_unknown_pixels_stay_so_and_give_no_distance():
         (POINTS[:2], [1.0, 0.0], "metres > 0"),
         (POINTS[:2], [1.0, -2.0], "metres > 0"),
         (POINTS[:2], [1.0, np.nan], "metres > 0"),
+        (POINTS[:2], [1e-310, 1.0], r"metres > 0 \(at least 1e-06\)"),
+        (POINTS[:2], np.ma.masked_array([1.0, 2.0], [True, False]), "masked"),
+        (np.ma.masked_array(POINTS[:2], [[True, False]] * 2), [1.0, 2.0], "masked"),
         (POINTS[:2], [np.inf, np.inf], "not all of them infinite"),
         ([(0.5, 0.2), (0.5, 0.8)], [1.0, 2.0], "equally far in the depth map"),
         ([POINTS[0], POINTS[4]], [3.0, 1.0], "the distances contradict the depth map"),
@@ -146,6 +205,11 @@ def test_other_arguments_are_checked():
         fr.calibrate_depth(KINDS["inverse"], [(0.1, 0.2), (0.3,)], [1.0, 2.0])
     with pytest.raises(TypeError, match="distances_m must hold real numbers"):
         fr.calibrate_depth(KINDS["inverse"], POINTS[:2], ["1", "2"])
+    for complex_or_text in ([1 + 2j, 2], np.array(["1", "2"]), "12"):
+        with pytest.raises(TypeError, match="distances_m must hold real numbers"):
+            fr.calibrate_depth(KINDS["inverse"], POINTS[:2], complex_or_text)
+    with pytest.raises(TypeError, match="points must hold real numbers"):
+        fr.calibrate_depth(KINDS["inverse"], [("0.1", "0.2"), ("0.3", "0.4")], [1.0, 2.0])
     with pytest.raises(ValueError, match="contradict"):
         fr.calibrate_depth(KINDS["relative"], POINTS[:1], [5.0], shift=1.0)
 
@@ -216,6 +280,35 @@ def test_blur_that_gives_nothing_is_told(lens):
         fr.calibrate_depth_by_blur(depth, blur_of(lens), None)
     with pytest.raises(TypeError, match="depth must be a DepthMap"):
         fr.calibrate_depth_by_blur(METRES, blur_of(lens), lens)
+
+
+@pytest.mark.parametrize(("radius", "deviation"), [(5, 0.001), (0.3, 0.001), (0.4, 0.01), (5, 1), (5, 10)])
+def test_blur_without_depth_in_it_gives_no_metres(radius, deviation, lens):
+    radii = np.abs(np.random.default_rng(0).normal(radius, deviation, SHAPE))
+    for kind in KINDS.values():
+        with pytest.raises(ValueError, match="blur_radius does not vary with depth"):
+            fr.calibrate_depth_by_blur(kind, radii, lens)
+
+
+def test_blur_too_weak_to_be_seen_gives_no_metres(lens):
+    radius = blur_of(lens)
+    weak = 0.4 * radius / radius.max()
+    with pytest.raises(ValueError, match=r"or by less than 0\.5 pixels"):
+        fr.calibrate_depth_by_blur(KINDS["inverse"], weak, lens)
+
+
+def test_no_map_from_deblur_is_told(lens):
+    with pytest.raises(TypeError, match="got None: deblur found one blur for the whole photo, or none"):
+        fr.calibrate_depth_by_blur(KINDS["inverse"], None, lens)
+
+
+@pytest.mark.parametrize("scene", ["motorcycle", "nyu_basement"])
+def test_a_sharp_photo_gives_no_metres(scene, lens, shared):
+    folder = shared / "data/rgbd" / scene
+    depth = fr.read_depth(folder / "depth.png", kind="metric")
+    radius = fr.estimate_blur(fr.read_photo(next(folder.glob("rgb.*"))).pixels).radius
+    with pytest.raises(ValueError, match="blur_radius does not vary with depth"):
+        fr.calibrate_depth_by_blur(depth, radius, lens)
 
 
 def test_measured_depth_comes_back_from_its_disparity(shared):

@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import struct
+import threading
 import tracemalloc
 import zlib
 
@@ -174,6 +176,56 @@ def test_pfm_of_either_byte_order(scale, order, tmp_path):
     np.testing.assert_array_equal(depth.values, [[np.nan, 2, 3], [4, 5, 6]])  # Middlebury: infinite is unknown
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+def test_depth_is_turned_as_its_photo_would_be(suffix, orientation, tmp_path):
+    path, samples = tmp_path / f"depth{suffix}", np.arange(1, 7, dtype=np.uint16).reshape(2, 3)
+    if suffix == ".tif":
+        tifffile.imwrite(path, samples, extratags=[(274, 3, 1, orientation, True)])
+    else:
+        block = Image.Exif()
+        block[274] = orientation
+        Image.fromarray(samples).save(path, exif=block)
+    depth = fr.read_depth(path, kind="relative").values
+    assert depth.shape == ((2, 3) if orientation < 5 else (3, 2))
+    np.testing.assert_array_equal(depth, fr.read_photo(path).pixels)
+
+
+def test_unknown_pixels_of_a_float16_tiff_stay_unknown(tmp_path):
+    path = write_grey(tmp_path / "depth.tif", np.array([[1, np.nan, 2]], np.float16))
+    np.testing.assert_array_equal(fr.read_depth(path, kind="metric").values, [[1, np.nan, 2]])
+
+
+def test_unknown_pixels_of_grey_saved_as_colour_are_no_colour(tmp_path):
+    grey = np.array([[1, np.nan, 2]], np.float32)
+    tifffile.imwrite(tmp_path / "depth.tif", np.dstack([grey] * 3), photometric="rgb")
+    np.testing.assert_array_equal(fr.read_depth(tmp_path / "depth.tif", kind="metric").values, grey)
+    tifffile.imwrite(tmp_path / "depth.tif", np.dstack([grey, grey, np.ones_like(grey)]), photometric="rgb")
+    with pytest.raises(fr.DepthFileError, match="got colour"):
+        fr.read_depth(tmp_path / "depth.tif", kind="metric")
+
+
+def test_a_tiff_of_float64_is_not_called_damaged(tmp_path):
+    tifffile.imwrite(tmp_path / "depth.tif", np.ones((2, 3)))
+    with pytest.raises(fr.DepthFileError, match="more than 32 bits, as float64 has; one of uint8, uint16 or float32"):
+        fr.read_depth(tmp_path / "depth.tif", kind="metric")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize("suffix", [*PICTURES, *EXACT, ".jpg"])
+def test_depth_from_a_pipe(suffix, photo, tmp_path):
+    depth = fr.DepthMap(np.random.default_rng(0).random((6, 7)), "relative")
+    fr.write_depth(tmp_path / f"depth{suffix}", depth, photo=photo)
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(
+        target=lambda: (tmp_path / "pipe").write_bytes((tmp_path / f"depth{suffix}").read_bytes())
+    )
+    writer.start()
+    found = fr.read_depth(tmp_path / "pipe", **kind_argument(suffix, "relative"))
+    writer.join()
+    np.testing.assert_allclose(found.values, depth.values, atol=1 / 65535)
+
+
 def test_the_content_and_not_the_name_gives_the_format(tmp_path):
     fr.write_depth(tmp_path / "depth.pfm", fr.DepthMap(HOLED, "metric"))
     (tmp_path / "depth.pfm").rename(tmp_path / "depth.png")
@@ -264,8 +316,8 @@ def npy_header(text):
         (ihdr(40_000, 40_000), "claims 40000 x 40000 pixels"),
         (ihdr(4, 4), "may be damaged or cut short"),
         (b"II*\0" + bytes(30), "may be damaged or cut short"),
-        (b"Pf\n2 2\n-1\n" + bytes(15), "is cut short by 1 bytes"),
-        (b"Pf\n2 2\n-1\n" + bytes(17), "has 1 more bytes"),
+        (b"Pf\n2 2\n-1\n" + bytes(15), "has 1 byte less than its 2 x 2 pixels take"),
+        (b"Pf\n2 2\n-1\n" + bytes(18), "has 2 bytes more than its 2 x 2 pixels take"),
         (b"Pf\n999999999 999999999\n-1\n", "claims 999999999 x 999999999 pixels"),
         (b"Pf\n99999999999999999999 2\n-1\n", "no PFM header"),
         (b"Pf\n0 2\n-1\n", "claims 0 x 2 pixels"),
@@ -313,6 +365,7 @@ def test_a_file_cut_short_anywhere_is_an_error(suffix, photo, tmp_path):
     ("kind", "value", "message"),
     [
         ("relative", 1.5, "relative depth must be in 0"),
+        ("relative", 1.0000001, r"got 1\.0000001 at index"),
         ("metric", -1.0, "metric depth must be in metres and > 0"),
         ("metric", np.inf, "finite"),
         ("inverse", -np.inf, "finite"),
@@ -398,9 +451,26 @@ def test_what_cannot_be_written_is_told(photo, tmp_path):
     unknown = fr.DepthMap([[np.nan, np.nan]], "relative")
     with pytest.raises(fr.DepthFileError, match="unknown"):
         fr.write_depth(tmp_path / "depth.png", unknown)
-    with pytest.raises(fr.DepthFileError, match=r"depth\.jpg cannot be written: GDepth has no sign for unknown"):
+    with pytest.raises(
+        fr.DepthFileError,
+        match=r"depth\.jpg cannot be written: GDepth has no sign for unknown .* fill it first \(Depth",
+    ):
         fr.write_depth(tmp_path / "depth.jpg", fr.DepthMap(HOLED, "metric"), photo=photo)
     assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_photo_cut_short_in_its_pixels_is_refused(progressive, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 70, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.jpg", progressive=progressive)
+    data = (tmp_path / "photo.jpg").read_bytes()
+    depth = fr.DepthMap(np.zeros((60, 70)), "relative")
+    fr.write_depth(tmp_path / "whole.jpg", depth, photo=tmp_path / "photo.jpg")
+    for length in (len(data) // 2, len(data) - 2):
+        (tmp_path / "photo.jpg").write_bytes(data[:length])
+        with pytest.raises(fr.DepthFileError, match="is not a whole JPEG file: its pixels are cut short"):
+            fr.write_depth(tmp_path / "depth.jpg", depth, photo=tmp_path / "photo.jpg")
+    assert not (tmp_path / "depth.jpg").exists()
 
 
 def test_a_failed_write_leaves_the_older_file(photo, tmp_path):

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+import fastrefocus as fr
 from fastrefocus.depth.blur_estimate import BlurEstimate
 from fastrefocus.depth.depth_from_blur import depth_from_blur
 from fastrefocus.depth.depth_map import DepthMap
+from fastrefocus.samples import load_sample
 
 H, W = 40, 60
 LOWER_IS_NEARER = DepthMap(np.repeat(np.linspace(1, 0, H, dtype=np.float32)[:, np.newaxis], W, axis=1), "relative")
@@ -65,6 +67,18 @@ def test_half_as_sure_counts_a_quarter():
     np.testing.assert_allclose(depth, [[0, 1, 0.25]], rtol=1e-6)
 
 
+@pytest.mark.parametrize("blurred_is_near", [False, True])
+def test_the_outlines_of_the_photo_say_which_part_is_near(blurred_is_near):
+    texture = load_sample("coffee").pixels[:240, :320].mean(axis=2)
+    left = np.arange(320) < 160
+    light = np.where(left, 0.1 + 0.3 * texture, 0.6 + 0.3 * texture[:, ::-1]).astype(np.float32)
+    signed = np.where(left, -8 if blurred_is_near else 8, 0).astype(np.float32) * np.ones((240, 1), np.float32)
+    photo = fr.render_defocus(light, signed)
+    flat = DepthMap(np.full(photo.shape, 0.5), "relative")
+    depth = depth_from_blur(fr.estimate_blur(photo), flat, photo).values
+    assert (depth[:, :160].mean() < depth[:, 160:].mean()) == blurred_is_near
+
+
 def test_the_more_blurred_the_farther():
     ramp = np.tile(np.linspace(1, 8, W, dtype=np.float32), (H, 1))
     estimate = BlurEstimate(ramp, np.ones_like(ramp))
@@ -105,3 +119,7 @@ def test_wrong_arguments_are_named():
         depth_from_blur(blur(UPPER), np.ones((H, W)))
     with pytest.raises(ValueError, match="height and width"):
         depth_from_blur(blur(UPPER), DepthMap(np.ones((3, 4)), "metric"))
+    with pytest.raises(ValueError, match="image must have the height and width"):
+        depth_from_blur(blur(UPPER), LOWER_IS_NEARER, np.ones((W, H)))
+    with pytest.raises(TypeError, match="image"):
+        depth_from_blur(blur(UPPER), LOWER_IS_NEARER, "photo.png")

@@ -1,5 +1,7 @@
+import copy
 import dataclasses
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -98,6 +100,15 @@ def test_values_are_a_read_only_copy():
         depth.values[0, 0] = 2
     with pytest.raises(dataclasses.FrozenInstanceError):
         depth.kind = "inverse"
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda depth: pickle.loads(pickle.dumps(depth))])
+def test_a_copy_is_as_read_only_as_the_map(copied):
+    depth = DepthMap([[1.0, np.nan]], "metric")
+    other = copied(depth)
+    assert other.kind == "metric"
+    np.testing.assert_array_equal(other.values, depth.values)
+    assert not other.values.flags.writeable
 
 
 @pytest.mark.parametrize("values", [np.arange(1, 13, dtype=np.uint16).reshape(3, 4), np.ones((8, 6))[::2, ::3].T])

@@ -110,9 +110,10 @@ def test_threads_are_passed_on(photo, monkeypatch):
 
     monkeypatch.setattr(estimate, "estimate_depth", listen("depth", estimate.estimate_depth))
     monkeypatch.setattr(pipeline, "deblur_photo", listen("deblur", pipeline.deblur_photo))
+    monkeypatch.setattr(pipeline, "refine", listen("refine", pipeline.refine))
     monkeypatch.setattr(pipeline, "render_defocus", listen("defocus", pipeline.render_defocus))
     fr.refocus(photo, focus=0.5, threads=3)
-    assert seen == {"depth": 3, "deblur": 3, "defocus": 3}
+    assert seen == {"depth": 3, "refine": 3, "deblur": 3, "defocus": 3}
 
 
 def test_kinds_of_depth_agree_on_what_is_behind(photo):
@@ -230,6 +231,9 @@ def test_callback_reports_every_stage_and_cancels(photo, rendering, last):
     fr.refocus(photo, **options, callback=lambda stage, done, total: stages.append((stage, done, total)))
     assert {"depth", "deblur", last} <= {stage for stage, _, _ in stages}
     assert all(0 <= done <= total for _, done, total in stages)
+    assert [done / total for stage, done, total in stages if stage == last] == sorted(
+        done / total for stage, done, total in stages if stage == last
+    )
     assert stages[-1][0] == last
     assert stages[-1][1] == stages[-1][2]
     with pytest.raises(fr.Cancelled, match=last):
@@ -315,7 +319,7 @@ def test_focus_on_several_points_or_a_band(photo, ramp):
 def test_depth_is_refined_where_it_is_estimated(photo, ramp, monkeypatch, given, rendering, refine_depth, refined):
     seen = []
 
-    def refine(depth, image):
+    def refine(depth, image, *, threads):
         seen.append(image)
         return fr.DepthMap(depth.values * np.float32(0.5), depth.kind)
 
@@ -351,14 +355,35 @@ def test_only_missing_blur_is_added_and_to_the_photo_as_it_is(ramp, monkeypatch,
         )
         np.testing.assert_array_equal(result.sharp, expected_sharp)
         known = np.nan_to_num(existing)
-        kept = known <= np.abs(result.coc)
-        source = np.where(kept if grey else kept[..., np.newaxis], photo, expected_sharp)
+        enough = known <= np.abs(result.coc)
+        less = np.abs(result.coc) <= 0.75 * known
         missing = fr.missing_blur(result.coc, known, aperture=aperture)
-        rendered = fr.render_defocus(source, np.where(kept, missing, result.coc), aperture=aperture, quality="fast")
-        np.testing.assert_array_equal(result.image, rendered)
-        assert kept[30:].any()
-        assert not kept[30:].all()
-        assert kept[:20].all()
+        added = fr.render_defocus(photo, missing, aperture=aperture, quality="fast")
+        again = fr.render_defocus(expected_sharp, result.coc, aperture=aperture, quality="fast")
+        np.testing.assert_array_equal(result.image[enough], added[enough])
+        np.testing.assert_array_equal(result.image[less & ~enough], again[less & ~enough])
+        np.testing.assert_array_less(result.image, np.maximum(added, again) + 1e-6)
+        np.testing.assert_array_less(np.minimum(added, again) - 1e-6, result.image)
+        assert enough[30:].any()
+        assert less[30:].any()
+        assert enough[:20].all()
+
+
+@pytest.mark.parametrize("deblur", [False, True])
+def test_no_line_is_drawn_where_the_blur_wanted_is_the_blur_there_is(monkeypatch, deblur):
+    photo = load_sample("coffee").pixels[:60, 150:450]
+    depth = fr.DepthMap(np.tile(np.linspace(0, 1, 300), (60, 1)), "relative")
+    blurred = fr.render_defocus(photo, np.full(photo.shape[:2], 6, np.float32))
+    monkeypatch.setattr(pipeline, "deblur_photo", lambda *args, **options: fr.deblur(photo, sigmas=[0.5]))
+    result = fr.refocus(blurred, depth=depth, focus=0.0, max_blur_px=12, existing_radius=6.0, deblur=deblur)
+    around = np.s_[140:160]  # the blur is 6 pixels in the middle
+    found, before = (image.mean(axis=(0, 2))[around] for image in (result.image, blurred))
+    assert np.abs(np.diff(found - before)).max() < 0.002
+
+
+def test_what_is_more_blurred_than_wanted_stays_so_without_deblurring(photo, ramp):
+    result = fr.refocus(photo, depth=ramp, focus=0.0, max_blur_px=5, existing_radius=9.0, deblur=False)
+    np.testing.assert_array_equal(result.image, photo)
 
 
 @pytest.mark.parametrize(

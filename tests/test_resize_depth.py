@@ -67,8 +67,21 @@ def test_a_map_of_other_proportions_is_refused():
         fr.resize_depth(depth, (600, 850))
 
 
+@pytest.mark.parametrize("shape", [(4, 6), [4, 6, 3], np.array([4, 6]), np.zeros((4, 6)).shape])
+def test_the_shape_may_be_any_sequence(shape):
+    assert fr.resize_depth(fr.DepthMap(np.zeros((2, 3)), "relative"), shape).values.shape == (4, 6)
+
+
 @pytest.mark.parametrize(
-    ("shape", "error"), [(5, ValueError), ((5,), ValueError), ((5.0, 5), TypeError), ((0, 5), ValueError)]
+    ("shape", "error"),
+    [
+        (5, ValueError),
+        ((5,), ValueError),
+        ((5.0, 5), TypeError),
+        ((0, 5), ValueError),
+        (np.array(5), ValueError),
+        (np.array([5.0, 5]), TypeError),
+    ],
 )
 def test_arguments_are_checked(shape, error):
     with pytest.raises(error, match="shape"):

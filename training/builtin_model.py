@@ -1,16 +1,13 @@
 """Write `src/fastrefocus/depth/builtin.onnx`, the depth model that comes with the package.
 
 The model is not trained: it is an analytic graph, built here node by node with the onnx helper. From one photo
-it estimates relative depth (0 nearest, 1 farthest) as the sum of three cues, and lets the sum follow the
+it estimates relative depth (0 nearest, 1 farthest) as the sum of two cues, and lets the sum follow the
 picture's edges:
 
 1. Scene prior: lower in the photo is nearer.
 2. Background: what has the colours of the photo's upper border is far (after the boundary prior of saliency,
    Wei et al., "Geodesic saliency using background priors", ECCV 2012; here a kernel density ratio in colour).
-3. Defocus: the ratio of the gradients of the photo at two scales (Zhuo and Sim, "Defocus map estimation from a
-   single image", Pattern Recognition 2011) says where the photo is blurred. On which side of the focus the blur
-   lies one photo cannot say; the other cues decide.
-4. Guided filter (He, Sun and Tang, "Guided image filtering", PAMI 2013) with the colour photo as guide, on a
+3. Guided filter (He, Sun and Tang, "Guided image filtering", PAMI 2013) with the colour photo as guide, on a
    quarter of the size (He and Sun, "Fast guided filter", 2015).
 
 Run `python training/builtin_model.py`; the bytes depend only on this file and on the version of onnx.
@@ -34,26 +31,16 @@ MULTIPLE = 16
 
 DESTINATION = Path(__file__).resolve().parents[1] / "src" / "fastrefocus" / "depth" / "builtin.onnx"
 
-# Weights of the cues; the scene prior has weight 1. The ranks change little within a factor of two of each.
+# Weight of the second cue; the scene prior has weight 1. The ranks change little within a factor of two of it.
 BACKGROUND_WEIGHT = 0.75
-DEFOCUS_WEIGHT = 1.0
 
 # Radii of the box filters, in pixels of the quarter grid.
-ENERGY_RADIUS = 4
-DEFOCUS_RADIUS = 6
 BACKGROUND_OPENING_RADIUS = 6
 BACKGROUND_RADIUS = 4
 GUIDE_RADIUS = 12
 GUIDE_EPSILON = 3e-3
 
-# Where the gradients shrink by less than exp(0.4) when sigma goes from 1 to 2 the photo counts as blurred, and
-# by less than exp(0.1) as blurred fully (an ideal step edge shrinks by a factor of 2 = exp(0.69)).
-SHARP_LOG_RATIO = 0.4
-BLURRED_LOG_RATIO = 0.1
-GRADIENT_NOISE = 0.005
-
 COLOUR_BANDWIDTH = 0.1
-LUMINANCE = (0.299, 0.587, 0.114)
 
 
 class Graph:
@@ -124,44 +111,6 @@ def coordinates(g: Graph, like: str) -> tuple[str, str]:
     return result[0], result[1]
 
 
-def gaussian_gradients(g: Graph, image: str, sigmas: tuple[float, float]) -> str:
-    """Return the squared gradient magnitude of the luminance at two scales, [1, 2, H, W]; borders repeat."""
-    radius = round(3 * max(sigmas))
-    offsets = np.arange(-radius, radius + 1)
-    kernels = np.stack([np.exp(-0.5 * (offsets / sigma) ** 2) for sigma in sigmas])
-    kernels /= kernels.sum(axis=1, keepdims=True)
-    difference = np.zeros((2, 1, 3, 3))
-    difference[0, 0, 1], difference[1, 0, :, 1] = (-0.5, 0.0, 0.5), (-0.5, 0.0, 0.5)
-
-    luminance = g.op("Conv", image, g.constant(np.reshape(LUMINANCE, (1, 3, 1, 1))))
-    pad = radius + 1
-    padded = g.op("Pad", luminance, g.constant([0, 0, pad, pad] * 2, np.int64), mode="edge")
-    rows = g.op("Conv", padded, g.constant(kernels[:, None, None, :]))
-    smooth = g.op("Conv", rows, g.constant(kernels[:, None, :, None]), group=2)
-    gradient = g.op("Conv", smooth, g.constant(np.tile(difference, (2, 1, 1, 1))), group=2)
-    pairs = np.kron(np.eye(2), np.ones((1, 2)))
-    return g.op("Conv", g.op("Mul", gradient, gradient), g.constant(pairs[:, :, None, None]))
-
-
-def defocus_cue(g: Graph, image: str) -> str:
-    """Return how blurred the photo is on the quarter grid: 0 sharp .. 1 blurred, 0 too where nothing can be read.
-
-    The fourth power of the gradient lets the strongest edge of a window speak: weak texture beside it blurs
-    like noise.
-    """
-    energy = gaussian_gradients(g, image, (1.0, 2.0))
-    energy = g.box(g.shrink(g.op("Mul", energy, energy), 4), ENERGY_RADIUS, times=2)
-    noisy = g.op("Add", energy, GRADIENT_NOISE**4)
-    coarse = g.channels(noisy, 1)
-    log_ratio = g.op("Mul", g.op("Log", g.op("Div", g.channels(noisy, 0), coarse)), 0.25)
-    confidence = g.op("Div", g.channels(energy, 1), coarse)
-    scale = 1 / (SHARP_LOG_RATIO - BLURRED_LOG_RATIO)
-    blur = g.op("Clip", g.op("Mul", g.op("Sub", SHARP_LOG_RATIO, log_ratio), scale), 0.0, 1.0)
-    # Normalised convolution: windows without contrast take the answer of their neighbours.
-    weighted = g.box(g.op("Mul", blur, confidence), DEFOCUS_RADIUS, times=2)
-    return g.op("Div", weighted, g.op("Add", g.box(confidence, DEFOCUS_RADIUS, times=2), 0.02))
-
-
 def border_map(g: Graph, tokens: str) -> str:
     """Return 1 at the upper border and at the upper half of the side borders, falling to 0 inside."""
     y, x = coordinates(g, tokens)
@@ -201,38 +150,10 @@ def background_cue(g: Graph, quarter: str) -> str:
     return g.box(cue, BACKGROUND_RADIUS, times=2)
 
 
-def defocus_side(g: Graph, blur: str, expected: str) -> str:
-    """Return -1 (what is blurred is near) .. 1 (far), from the correlation of blur with the expected depth.
-
-    Without correlation it leans to far: most photos focus on a near subject.
-    """
-
-    def covariance(a: str, b: str) -> str:
-        return g.op("Sub", g.mean(g.op("Mul", a, b)), g.op("Mul", g.mean(a), g.mean(b)))
-
-    def variance(a: str) -> str:
-        return g.op("Add", covariance(a, a), 1e-3)
-
-    spread = g.op("Sqrt", g.op("Mul", variance(blur), variance(expected)))
-    correlation = g.op("Div", covariance(blur, expected), spread)
-    return g.op("Clip", g.op("Add", g.op("Mul", correlation, 3.0), 0.5), -1.0, 1.0)
-
-
-def combine_cues(g: Graph, image: str, quarter: str) -> str:
-    """Return the weighted sum of the three cues on the quarter grid, [1, 1, H / 4, W / 4]; larger is farther."""
-    y, x = coordinates(g, quarter)
-    background = g.op("Mul", background_cue(g, quarter), BACKGROUND_WEIGHT)
-    prior = g.op("Add", g.op("Sub", 1.0, y), background)
-    blur = defocus_cue(g, image)
-
-    def from_centre(coordinate: str) -> str:
-        offset = g.op("Sub", coordinate, 0.5)
-        return g.op("Mul", offset, offset)
-
-    # The subject is near the middle more often than not: said to the side of the blur only, not to the depth.
-    expected = g.op("Add", prior, g.op("Add", from_centre(x), from_centre(y)))
-    side = g.op("Mul", defocus_side(g, blur, expected), DEFOCUS_WEIGHT)
-    return g.op("Add", prior, g.op("Mul", side, blur))
+def combine_cues(g: Graph, quarter: str) -> str:
+    """Return the weighted sum of the two cues on the quarter grid, [1, 1, H / 4, W / 4]; larger is farther."""
+    y, _ = coordinates(g, quarter)
+    return g.op("Add", g.op("Sub", 1.0, y), g.op("Mul", background_cue(g, quarter), BACKGROUND_WEIGHT))
 
 
 def guided_filter(g: Graph, image: str, quarter: str, depth: str) -> str:
@@ -265,7 +186,7 @@ def build_model() -> onnx.ModelProto:
     g = Graph()
     image = g.op("Clip", "image", 0.0, 1.0)
     quarter = g.shrink(image, 4)
-    depth = guided_filter(g, image, quarter, combine_cues(g, image, quarter))
+    depth = guided_filter(g, image, quarter, combine_cues(g, quarter))
     low, high = g.op("ReduceMin", depth, keepdims=1), g.op("ReduceMax", depth, keepdims=1)
     scaled = g.op("Div", g.op("Sub", depth, low), g.op("Add", g.op("Sub", high, low), 1e-6))
     g.nodes[-1].output[0] = scaled = "depth"

@@ -14,14 +14,17 @@ COARSE = 12  # bins: of radii below 2.8 of its own pixels, the half-size photo s
 WITHIN = 2.0  # bins: the confidence is the probability that the truth is no farther off
 
 # Of the bilateral grid.
-GRID_CELLS = 8
+GRID_CELLS = 8  # of the network, on each side of one of the grid's
 GRID_REACH = 3.0  # standard deviation in space, in cells of the grid
 GRID_WIDTH = 8  # on each side, cells of the grid
 GRID_RANGE = 1.5  # standard deviation in radius, bins
 
+#: Height and width of the photo are multiples of this.
+MULTIPLE = CELL * GRID_CELLS
+
 
 class Estimator(nn.Module):
-    """From a photo [1, 1, height, width], multiples of 32, to radius and confidence of the same size."""
+    """From a photo [1, 1, height, width], multiples of `MULTIPLE`, to radius and confidence of the same size."""
 
     def __init__(self, network: BlurNetwork) -> None:
         super().__init__()
@@ -36,8 +39,8 @@ class Estimator(nn.Module):
 
     def forward(self, photo: Tensor) -> tuple[Tensor, Tensor]:
         """Return radius, pixels, and confidence, 0..1."""
-        odds = self.odds(photo)
-        odds = torch.exp(odds - odds.amax(1, keepdim=True))
+        logits = self.logits(photo)
+        odds = torch.exp(logits - logits.amax(1, keepdim=True))
         probability = odds / odds.sum(1, keepdim=True)
         position = median(probability)
         certainty = self.mass_near(probability, position)
@@ -47,8 +50,8 @@ class Estimator(nn.Module):
         position, confidence = functional.interpolate(both, scale_factor=CELL, mode="bilinear").split(1, 1)
         return SHARPEST * torch.exp(position * (math.log(2) / BINS_PER_OCTAVE)), confidence
 
-    def odds(self, photo: Tensor) -> Tensor:
-        """Return the logarithm of the odds of all bins, from the photo and its half-size copy."""
+    def logits(self, photo: Tensor) -> Tensor:
+        """Return the logits of all bins, from the photo and its half-size copy."""
         full, half = self.network(photo), self.network(functional.avg_pool2d(photo, 2))
         half = functional.interpolate(half, scale_factor=2.0, mode="bilinear")
         # What is beyond the last bin looks like the last.

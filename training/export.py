@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from estimator import Estimator
+from estimator import MULTIPLE, Estimator
 from network import BlurNetwork
 from onnx import helper, numpy_helper
 from torch import nn
@@ -63,7 +63,7 @@ def export(estimator: Estimator) -> onnx.ModelProto:
         model,
         {
             "model": "blur",
-            "input": "grey, encoded, 0 to 1; height and width multiples of 32",
+            "input": f"grey, encoded, 0 to 1; height and width multiples of {MULTIPLE}",
             "output": "radius of the blur in pixels; confidence 0 to 1",
             "licence": "BSD-3-Clause",
         },

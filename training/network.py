@@ -12,14 +12,12 @@ from torch.nn import functional
 #: Centres of the bins of radius: quarters of an octave, pixels. The first stands for all that is sharper.
 SHARPEST, BINS_PER_OCTAVE, BINS = 0.35, 4, 24
 
-#: Height and width of the input are multiples of this.
-MULTIPLE = 16
-
-CELL = 4
+CELL = 4  # pixels on each side; height and width of the input are multiples of 4 cells, for the U-Net halves twice
 _NOISE = 3e-6  # squared gradient that is no more than rounding to 8 bits
-_CONTRAST = 1e-4  # variance
+_CONTRAST = 1e-4  # variance: what is flatter is not raised to the contrast of the rest
 _SCALES = 5
-_POOLED_CELLS = 9
+_LOCAL_CELLS = 5  # of the local mean and contrast, on each side
+_POOLED_CELLS = 9  # of the wider energies, on each side
 
 
 class BlurNetwork(nn.Module):
@@ -63,8 +61,8 @@ class Features(nn.Module):
     def forward(self, photo: Tensor) -> Tensor:
         """Return the channels, [batch, CELL^2 + 2 + 4 scales, height / 4, width / 4]."""
         cells = functional.pixel_unshuffle(photo, CELL)
-        mean = box(cells.mean(1, keepdim=True), 5)
-        deviation = (box((cells**2).mean(1, keepdim=True), 5) - mean**2 + _CONTRAST).sqrt()
+        mean = box(cells.mean(1, keepdim=True), _LOCAL_CELLS)
+        deviation = (box((cells**2).mean(1, keepdim=True), _LOCAL_CELLS) - mean**2 + _CONTRAST).sqrt()
         mean_energy, largest_energy = [], []
         level, cell = photo, CELL
         for scale in range(_SCALES):
@@ -76,7 +74,7 @@ class Features(nn.Module):
                 level, cell = functional.avg_pool2d(level, 2), cell // 2
         means, largest = torch.cat(mean_energy, 1), torch.cat(largest_energy, 1)
         energies = torch.cat([means, largest, box(means, _POOLED_CELLS), around(largest, _POOLED_CELLS)], 1)
-        logs = (torch.log(energies + _NOISE) + 8) / 4
+        logs = (torch.log(energies + _NOISE) + 8) / 4  # about -1 to 2, as the other channels are
         return torch.cat([(cells - mean) / deviation, 2 * mean - 1, torch.log(deviation) / 2 + 1, logs], 1)
 
     def smoothed(self, level: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class Scene(NamedTuple):
     radius: np.ndarray
     """float16 (CROP / CELL, CROP / CELL), pixels of the disk with the same standard deviation."""
     weight: np.ndarray
-    """float16, as `radius`: 0 where a cell holds several radii, 1/4 where a blurred edge hides what lies there."""
+    """float16, as `radius`: 0 where a cell holds several radii, 1/4 where a blurred edge hides what lies behind it."""
 
 
 class Lens(NamedTuple):
@@ -69,7 +69,7 @@ def make_scene(seed: tuple[int, ...]) -> Scene:
         light = colour + (1 - cover) * light
         inside = mask > 0.5
         radius = np.where(inside, np.abs(signed), radius)
-        doubt = (doubt & ~inside) | (np.abs(cover - inside) > 0.15)
+        doubt = (doubt | (cover > 0.15)) & ~inside
     margin = (SIZE - CROP) // 2
     window = slice(margin, margin + CROP)
     photo = _photograph(light[window, window], random)
@@ -109,9 +109,9 @@ def _direction(random: Random) -> Plane:
 def _draw_mask(random: Random) -> Plane:
     """Return where a surface before the background is."""
     kind = random.random()
-    if kind < 0.25:
+    if kind < 0.35:
         return draw_thin(random)
-    if kind < 0.65:
+    if kind < 0.7:
         return draw_shapes(random, int(random.integers(1, 5)))
     # All on one side of a bent edge.
     y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32) / np.float32(SIZE) - np.float32(0.5)

@@ -128,11 +128,14 @@ def _leaves(random: Random) -> Plane:
 
 
 def _sparse(random: Random) -> Plane:
-    """Few shapes on an even ground: packages, walls, book covers."""
+    """Few shapes on an even ground, often with soft shadows: packages, walls, faces."""
     fine = np.full((_FINE * SIZE, _FINE * SIZE), random.integers(256), np.uint8)
     for _ in range(int(random.integers(1, 12))):
         _draw_shape(random, fine, float(10 ** random.uniform(-1.6, -0.4)), int(random.integers(256)))
-    return _reduce(fine)
+    shapes = _reduce(fine)
+    if random.random() < 0.5:
+        shapes = shapes * (1 - np.float32(random.uniform(0.1, 0.9)) * np.clip(_ramp(random), 0, 1))
+    return shapes
 
 
 def _text(random: Random) -> Plane:

@@ -39,29 +39,34 @@ def main() -> None:
     """Train for the time given; write a checkpoint and a line of the log every few minutes."""
     parser = argparse.ArgumentParser(description="Train the blur network.")
     parser.add_argument("folder", type=Path, help="where network.pt is written")
-    parser.add_argument("--minutes", type=float, default=85.0)
+    parser.add_argument("--minutes", type=float, default=180.0)
+    parser.add_argument("--start", type=Path, help="network.pt of an earlier run, to go on from it at half the rate")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the scenes; default: %(default)s")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    torch.manual_seed(SEED)
+    torch.manual_seed(arguments.seed)
 
     batches: multiprocessing.Queue[tuple[np.ndarray, ...]] = multiprocessing.Queue(maxsize=16)
-    worker = multiprocessing.Process(target=_make_batches, args=(batches,), daemon=True)
+    worker = multiprocessing.Process(target=_make_batches, args=(batches, arguments.seed), daemon=True)
     worker.start()
     validation = _tensors(*_batch([(SEED, VALIDATION, index) for index in range(VALIDATION_SCENES)]))
 
-    memory = Memory(np.random.default_rng(SEED))
+    memory = Memory(np.random.default_rng(arguments.seed))
     network = BlurNetwork().to(memory_format=torch.channels_last)
+    rate = RATE
+    if arguments.start:
+        network.load_state_dict(torch.load(arguments.start))
+        rate = RATE / 2
     average = copy.deepcopy(network).eval()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
-    print(
-        f"torch {torch.__version__}, seed {SEED}, {sum(p.numel() for p in network.parameters())} parameters", flush=True
-    )
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=WEIGHT_DECAY)
+    size = sum(p.numel() for p in network.parameters())
+    print(f"torch {torch.__version__}, seed {arguments.seed}, {size} parameters", flush=True)
     start = reported = time.monotonic()
     step, running = 0, float("nan")
     while (passed := (time.monotonic() - start) / (60 * arguments.minutes)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = RATE * min(1, (step + 1) / WARM_UP_STEPS) * (0.01 + 0.495 * (1 + math.cos(math.pi * passed)))
+            group["lr"] = rate * min(1, (step + 1) / WARM_UP_STEPS) * (0.01 + 0.495 * (1 + math.cos(math.pi * passed)))
         loss = _loss(network, *_tensors(*memory.mix(batches.get())))
         optimizer.zero_grad()
         loss.backward()
@@ -98,12 +103,12 @@ class Memory:
         return tuple(np.rot90(plane.T if mirrored else plane, quarters) for plane in scene)
 
 
-def _make_batches(batches: "multiprocessing.Queue[tuple[np.ndarray, ...]]") -> None:
+def _make_batches(batches: "multiprocessing.Queue[tuple[np.ndarray, ...]]", seed: int) -> None:
     os.nice(5)
     cv2.setNumThreads(1)
     first = 0
     while True:
-        batches.put(_batch([(SEED, TRAINING, index) for index in range(first, first + NEW)]))
+        batches.put(_batch([(seed, TRAINING, index) for index in range(first, first + NEW)]))
         first += NEW
 
 

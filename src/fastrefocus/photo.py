@@ -249,7 +249,7 @@ def _decode(file: Path) -> tuple[_Samples, int, bytes | None, bytes | None]:
     except pyvips.Error as error:
         raise PhotoError(f"{file} cannot be decoded; it may be damaged or cut short{reason_of(error)}") from None
     samples = np.frombuffer(memory, f"u{bit_depth // 8}").reshape(image.height, image.width, image.bands)
-    orientation, block = _read_exif(data, image, file_format)
+    orientation, block = read_exif(data, image, is_tiff=file_format.name == "TIFF")
     icc_profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
     return turn(samples, orientation), bit_depth, block, icc_profile
 
@@ -284,9 +284,10 @@ def _check_header(file: Path, image: "pyvips.Image") -> int:
     return bit_depth
 
 
-def _read_exif(data: bytes, image: "pyvips.Image", file_format: _FileFormat) -> tuple[int, bytes | None]:
+def read_exif(data: bytes, image: "pyvips.Image", *, is_tiff: bool) -> tuple[int, bytes | None]:
+    """Return the orientation of a picture, 1 to 8, and its EXIF block, upright; 1 and None where it is damaged."""
     try:
-        if file_format.name == "TIFF":
+        if is_tiff:
             return exif.from_tiff(data)
         if image.get_typeof("exif-data"):  # get_fields() fails on names that are not UTF-8
             return exif.upright(image.get("exif-data").removeprefix(b"Exif\0\0"))

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -23,7 +23,7 @@ from fastrefocus.optics.aperture import Aperture, as_aperture
 from fastrefocus.optics.coc import as_existing, coc_from_depth, missing_blur
 from fastrefocus.optics.focus import Focus, checked_focus
 from fastrefocus.parallel import thread_count
-from fastrefocus.progress import Callback, Progress
+from fastrefocus.progress import Callback, Progress, part_of
 from fastrefocus.rendering.defocus import Quality, render_defocus
 from fastrefocus.rendering.thresholds import blur_by_depth
 
@@ -35,6 +35,9 @@ DEFAULT_MAX_BLUR = 0.015
 #: The share of blurred pixels from which on a photo has shallow depth of field, and which percentile of their radii is
 #: the largest.
 _SHALLOW_SHARE, _LARGEST_PERCENTILE = 0.1, 95
+
+#: From which share of the blur a photo has it is blurred no more as it is but deblurred: from 1 to 1 less this.
+_TRANSITION = 0.25
 
 _MOST_LEVELS = 16  # blurred copies on either side of the focal plane; finer steps cannot be seen
 _LARGEST_BLUR = 1000.0  # pixels; more is a mistake in the units, and half of it near the largest sigma of blur_by_depth
@@ -173,9 +176,9 @@ def refocus(
 
                 depth = postprocess_depth(estimate_depth(photo, threads=threads))
             if to_refine:
-                depth = refine(depth, photo)
+                depth = refine(depth, photo, threads=threads)
             progress(1)
-    sharp = photo
+    sharp = photo.copy()  # it is handed out
     if deblur:
         with watch.stage("deblur"):
             deblurred = deblur_photo(photo, threads=threads, callback=callback)
@@ -187,13 +190,15 @@ def refocus(
     with watch.stage("blur"):
         mapping: Literal["disparity"] | None = "disparity" if depth.kind == "relative" else None
         coc = coc_from_depth(depth, focus, max_radius=max_blur_px, mapping=mapping)
-        source, radius = (sharp, coc) if existing is None else _keep_existing(photo, sharp, coc, existing, shape)
-        if rendering == "paper":
-            blurred = _threshold_blur(source, radius, callback)
-        else:
-            blurred = render_defocus(
-                source, radius, aperture=shape, quality=quality, threads=threads, callback=callback
-            )
+
+        def blur(source: FloatArray, radius: FloatArray, told: Callback | None) -> FloatArray:
+            if rendering == "paper":
+                return _threshold_blur(source, radius, told)
+            return render_defocus(source, radius, aperture=shape, quality=quality, threads=threads, callback=told)
+
+        missing = coc if existing is None else missing_blur(coc, existing, aperture=shape)
+        share = _share_of_photo(coc, existing) if deblur and existing is not None else np.ones_like(coc)
+        blurred = _blended(share, (photo, missing), (sharp, coc), blur, callback)
     return RefocusResult(blurred, sharp, depth, coc, MappingProxyType(watch.seconds))
 
 
@@ -233,15 +238,35 @@ def _blur_found(result: DeconvolutionResult) -> npt.NDArray[np.float64]:
     return np.asarray(2 * result.sigma)
 
 
-def _keep_existing(
-    photo: FloatArray, sharp: FloatArray, coc: FloatArray, existing: npt.NDArray[np.float64], aperture: Aperture
-) -> tuple[FloatArray, FloatArray]:
-    """Return what to blur, and by how much: the photo itself where it is not yet blurred enough."""
-    existing = np.nan_to_num(existing)
-    kept = existing <= np.abs(coc)
-    missing = missing_blur(coc, existing, aperture=aperture)
-    source = np.where(kept if photo.ndim == 2 else kept[..., np.newaxis], photo, sharp)
-    return source, np.where(kept, missing, coc)
+def _share_of_photo(coc: FloatArray, existing: npt.NDArray[np.float64]) -> FloatArray:
+    """Return how far the photo itself is to be blurred, 1, and not the deblurred one, 0.
+
+    All where it is not yet blurred enough. The transition is wide, for the two are never quite the same.
+    """
+    there = np.nan_to_num(existing)
+    lacking = np.abs(coc) - there
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(lacking >= 0, 1, np.maximum(1 + lacking / (_TRANSITION * there), 0)).astype(np.float32)
+
+
+def _blended(
+    share: FloatArray,
+    one: tuple[FloatArray, FloatArray],
+    other: tuple[FloatArray, FloatArray],
+    blur: Callable[[FloatArray, FloatArray, Callback | None], FloatArray],
+    callback: Callback | None,
+) -> FloatArray:
+    """Blur two photos, each by its own radius, and take as much of the first as `share` says.
+
+    Blurred one by one, for the radius changes from the one to the other by jumps, and nothing in the scene does.
+    """
+    if (share == 1).all():
+        return blur(*one, callback)
+    if (share == 0).all():
+        return blur(*other, callback)
+    first, second = blur(*one, part_of(callback, 0, 2)), blur(*other, part_of(callback, 1, 2))
+    weight = share if first.ndim == 2 else share[..., np.newaxis]
+    return weight * first + (1 - weight) * second
 
 
 def _threshold_blur(sharp: FloatArray, coc: FloatArray, callback: Callback | None) -> FloatArray:

@@ -13,6 +13,13 @@ Callback = Callable[[str, int, int], object]
 _MIN_INTERVAL_S = 0.1
 
 
+def part_of(callback: Callback | None, number: int, count: int) -> Callback | None:
+    """Return a callback for part `number`, from 0, of a stage that is gone through `count` times."""
+    if callback is None:
+        return None
+    return lambda stage, done, total: callback(stage, number * total + done, count * total)
+
+
 class Progress:
     """Report one stage's progress to a callback, at most ten times a second.
 

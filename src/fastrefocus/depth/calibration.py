@@ -6,6 +6,7 @@ relative depth 1 - value, and for depth already in metres, to be corrected, 1 / 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -18,21 +19,39 @@ from fastrefocus.optics.lens import ThinLens
 
 _Numbers = npt.NDArray[np.float64]
 
-#: Metres that stand for infinity, and for what the fit puts behind it; no lens tells them apart.
-FARTHEST_M = 1e6
+#: Metres that stand for infinity, and for what the fit puts behind it; no lens tells them apart. The nearest, likewise.
+FARTHEST_M, _NEAREST_M = 1e6, 1e-6
 
-#: Up to which error of 1 / z, in parts of the median over the points, the loss is quadratic. It is the same for all
+#: The least standard deviation of 1 / z at a point, in parts of the median over the points. It is the same for all
 #: points: weights by the distance would give most to one that is wrongly far.
-_POINT_ERROR = 0.01
+_POINT_ERROR = 0.02
+
+#: A point that is off by more standard deviations is wrong; one is this many medians of absolute normal errors.
+_NEAR_DEVIATIONS, _DEVIATION_OF_MEDIAN = 2.5, 1.4826
+
+#: Points that lines are laid through, at most: more tell nothing new.
+_LINE_POINTS = 50
+
+#: The percentiles of disparity between which the map's range lies; single pixels may have any depth.
+_RANGE_PERCENTILES = (1.0, 99.0)
 
 #: Points whose disparities differ by less than this part of the map's range are equally far.
 _LEAST_SPREAD = 1e-3
 
-#: A gain that makes less than this part of the nearest point's 1 / z is none.
+#: A gain that makes less than this part of the nearest point's 1 / z between the points is none.
 _LEAST_CHANGE = 1e-6
 
 #: How well a radius of blur is known, pixels.
 _RADIUS_ERROR = 1.0
+
+#: Radii that differ by less, pixels, between these percentiles, are noise, or what reads sharp places as blurred.
+_LEAST_BLUR, _BLUR_PERCENTILES = 0.5, (5.0, 95.0)
+
+#: The largest loss of a fit, in parts of that of one radius for all pixels, with which depth explains the blur.
+_LARGEST_LOSS = 0.75
+
+#: What is said of blur that has no spread, and of blur that depth does not explain.
+_NO_BLUR = f"blur_radius does not vary with depth, or by less than {_LEAST_BLUR:g} pixels, so that it gives no gain"
 
 #: Pixels that the blur is compared at, about, and the places of the focus from which the fit starts.
 _BLUR_SAMPLES, _FOCUS_STARTS = 20_000, 33
@@ -45,7 +64,8 @@ class DepthCalibration:
     Attributes
     ----------
     depth : DepthMap
-        (H, W), "metric"; NaN where it was. What the fit puts at or behind infinity is 1e6 m away.
+        (H, W), "metric"; NaN where it was. What the fit puts at or behind infinity is 1e6 m away, and nothing is nearer
+        than 1e-6 m.
     gain : float
         1 / z in 1 / m for 1 of disparity, > 0.
     shift : float
@@ -73,8 +93,9 @@ def calibrate_depth(
 ) -> DepthCalibration:
     """Turn depth into metres by points whose distance is known.
 
-    1 / z = gain * disparity + shift is fitted by robust least squares: among five points one may be quite wrong. Two
-    points, one near and one far, give gain and shift, but nothing to check them by.
+    1 / z = gain * disparity + shift is fitted by robust least squares: among four or five points one may be quite
+    wrong, if it is not the only one at its depth. Two points, one near and one far, give gain and shift, but nothing to
+    check them by; with three the residuals tell that one is wrong, but not which.
 
     Parameters
     ----------
@@ -84,8 +105,8 @@ def calibrate_depth(
         (x, y) as fractions of the width and height, 0..1 from the top left. The depth at a point is the median over a
         square as wide as 1 % of the longer side.
     distances_m : sequence of float
-        The distance from the camera at each point, metres, > 0; infinity for the sky. A photo's EXIF may have that of
-        the subject in focus: ``ThinLens.from_exif(...).focus_distance_m``.
+        The distance from the camera at each point, metres, at least 1e-6; infinity for the sky. A photo's EXIF may have
+        that of the subject in focus: ``ThinLens.from_exif(...).focus_distance_m``.
     shift : float, optional
         1 / z in 1 / m where the disparity is 0, if that is known: then one point is enough. 0 says that disparity 0 is
         infinitely far away, as for depth that is known but for its unit. None: it is fitted.
@@ -103,9 +124,11 @@ def calibrate_depth(
 
     Notes
     -----
-    The loss is soft_l1 (scipy.optimize.least_squares): quadratic up to an error of 1 / z of 1 % of the points' median,
-    and linear beyond. The fit is made in 1 / z because blur is linear in it: near distances count most, and far ones
-    are less certain in metres. A wrong distance shows in its residual if there are right ones on both sides of it.
+    Of the lines through any two of the points that one is kept to which the points are nearest, where those that are
+    far off count alike; least squares over the points near it gives the result (least median of squares, reweighted:
+    Rousseeuw and Leroy 1987). Near is within 2.5 standard deviations of what most points keep to, at least 5 % of the
+    points' median of 1 / z. The fit is made in 1 / z because blur is linear in it: near distances count most, and far
+    ones are less certain in metres. A wrong distance shows in its residual. docs/depth_files.md has measurements.
 
     Examples
     --------
@@ -129,10 +152,12 @@ def calibrate_depth(
         )
     disparity = depth.disparity().astype(np.float64)
     at_points = _disparity_at(depth, places)
-    if shift is None and np.ptp(at_points) <= _LEAST_SPREAD * (np.nanmax(disparity) - np.nanmin(disparity)):
+    span = float(np.ptp(at_points) if shift is None else np.abs(at_points).max())
+    low, high = np.nanpercentile(disparity, _RANGE_PERCENTILES)
+    if shift is None and span <= _LEAST_SPREAD * (high - low):
         raise ValueError("the points are equally far in the depth map, which gives no gain: choose one that is nearer")
     gain, shift = _fit_line(at_points, wanted, shift)
-    if gain * np.abs(at_points).max() <= _LEAST_CHANGE * wanted.max():
+    if gain * span <= _LEAST_CHANGE * wanted.max():
         raise ValueError(
             f"the distances contradict the depth map (gain {gain:.3g}): points farther away have to be farther in it"
         )
@@ -154,7 +179,8 @@ def calibrate_depth_by_blur(depth: DepthMap, blur_radius: npt.ArrayLike, lens: T
     depth : DepthMap
         (H, W), as for `calibrate_depth`.
     blur_radius : array_like
-        (H, W): radius of the disk of blur, pixels of this picture; NaN where unknown. The sign is not looked at.
+        (H, W): radius of the disk of blur, pixels of this picture; NaN where unknown. The sign is not looked at. The
+        radii of `fastrefocus.estimate_blur` fit better than those of `fastrefocus.deblur` (docs/depth_files.md).
     lens : ThinLens
         The lens with which the photo was taken, such as ``ThinLens.from_exif(photo.exif, photo.pixels.shape)``.
 
@@ -167,6 +193,13 @@ def calibrate_depth_by_blur(depth: DepthMap, blur_radius: npt.ArrayLike, lens: T
     ------
     TypeError, ValueError
         If an argument is not as above, no pixel has both a depth and a radius, or the blur does not vary with depth.
+
+    Notes
+    -----
+    Blur that varies by less than half a pixel (5th to 95th percentile of the radii) is refused: estimates of it have a
+    floor, and noise, of that order. So is blur of which depth explains too little: the loss has to be at most three
+    quarters of that of one radius for all pixels. Depth that was itself made from the blur, as by
+    `fastrefocus.depth_from_blur` and the built-in model, agrees with it whether it is right or wrong.
 
     Examples
     --------
@@ -182,6 +215,8 @@ def calibrate_depth_by_blur(depth: DepthMap, blur_radius: npt.ArrayLike, lens: T
         raise TypeError(f"depth must be a DepthMap, which declares its kind, got {type(depth).__name__}")
     if not isinstance(lens, ThinLens):
         raise TypeError(f"lens must be a ThinLens, got {lens!r}")
+    if blur_radius is None:
+        raise TypeError("blur_radius must be (H, W), got None: deblur found one blur for the whole photo, or none")
     radius = as_plane(blur_radius, "blur_radius", shape=depth.values.shape, nan_ok=True).astype(np.float64)
     disparity = depth.disparity().astype(np.float64)
     known = np.flatnonzero(~np.isnan(radius) & ~np.isnan(disparity))
@@ -208,8 +243,10 @@ def _checked_distances(distances_m: Sequence[float], count: int) -> _Numbers:
     distances = as_real(distances_m, "distances_m").astype(np.float64)
     if distances.shape != (count,):
         raise ValueError(f"distances_m must have one distance for each of {count} points, got {distances_m!r}")
-    if not (distances > 0).all() or np.isinf(distances).all():
-        raise ValueError(f"distances_m must be metres > 0, not all of them infinite, got {distances_m!r}")
+    if not (distances >= _NEAREST_M).all() or np.isinf(distances).all():
+        raise ValueError(
+            f"distances_m must be metres > 0 (at least {_NEAREST_M:g}), not all of them infinite, got {distances_m!r}"
+        )
     return distances
 
 
@@ -225,17 +262,30 @@ def _disparity_at(depth: DepthMap, places: list[tuple[float, float]]) -> _Number
 
 def _fit_line(disparity: _Numbers, wanted: _Numbers, shift: float | None) -> tuple[float, float]:
     """Return gain and shift of wanted = gain * disparity + shift, in which a shift that is given is kept."""
-    from scipy.optimize import least_squares
+    origin = float(disparity.min()) if shift is None else 0.0
+    unit = float(np.abs(disparity - origin).max()) or 1.0  # so that the map's unit does not matter
+    scaled = (disparity - origin) / unit
+    columns = [scaled, np.ones_like(scaled)] if shift is None else [scaled]
+    error = _POINT_ERROR * float(np.median(wanted[wanted > 0]))
+    fit = _fit_to_most(np.stack(columns, axis=1), wanted - (shift or 0.0), error)
+    gain = float(fit[0]) / unit
+    return gain, float(fit[1]) - gain * origin if shift is None else shift
 
-    error = _POINT_ERROR * np.median(wanted[wanted > 0])
-    columns = [disparity] if shift is not None else [disparity, np.ones_like(disparity)]
-    design = np.stack(columns, axis=1) / error
-    aim = (wanted - (shift or 0.0)) / error
-    start = np.linalg.lstsq(design, aim, rcond=None)[0]
-    fit = least_squares(
-        lambda x: design @ x - aim, start, jac=lambda x: design, loss="soft_l1", x_scale="jac", xtol=1e-12, ftol=1e-12
-    )
-    return float(fit.x[0]), float(fit.x[1]) if shift is None else shift
+
+def _fit_to_most(design: _Numbers, aim: _Numbers, error: float) -> _Numbers:
+    """Fit aim = design @ x by least squares over what agrees; `error` is the least standard deviation of `aim`."""
+    count, unknowns = design.shape
+    chosen = np.argsort(design[:, 0], kind="stable")[:: -(-count // _LINE_POINTS)]
+    through = np.array(list(combinations(chosen, min(unknowns, len(chosen)))))
+    lines = (np.linalg.pinv(design[through]) @ aim[through][..., np.newaxis])[..., 0]
+    off = np.abs(lines @ design.T - aim)
+    majority = (count + unknowns + 1) // 2
+    typical = float(np.partition(off, majority - 1, axis=1)[:, majority - 1].min())
+    near = _NEAR_DEVIATIONS * max(error, _DEVIATION_OF_MEDIAN * typical)
+    best = int(np.argmin((np.minimum(off, near) ** 2).sum(axis=1)))
+    agrees = off[best] <= near
+    fit: _Numbers = np.linalg.lstsq(design[agrees], aim[agrees], rcond=None)[0]
+    return fit
 
 
 def _fit_vee(disparity: _Numbers, radius: _Numbers) -> tuple[float, float, _Numbers]:
@@ -243,8 +293,8 @@ def _fit_vee(disparity: _Numbers, radius: _Numbers) -> tuple[float, float, _Numb
     from scipy.optimize import least_squares
 
     spread = float(np.ptp(disparity))
-    if spread == 0 or np.ptp(radius) == 0:
-        raise ValueError("blur_radius does not vary with depth, so that it gives no gain")
+    if spread == 0 or np.ptp(np.percentile(radius, _BLUR_PERCENTILES)) < _LEAST_BLUR:
+        raise ValueError(_NO_BLUR)
 
     def residuals(x: _Numbers) -> _Numbers:
         return np.asarray((x[0] * np.abs(disparity - x[1]) / spread - radius) / _RADIUS_ERROR)
@@ -254,16 +304,26 @@ def _fit_vee(disparity: _Numbers, radius: _Numbers) -> tuple[float, float, _Numb
         return max(float(away @ radius / (away @ away)), 1e-3), focus  # well above the bound
 
     def cost(x: tuple[float, float]) -> float:
-        return float(np.sqrt(1 + residuals(np.array(x)) ** 2).sum())
+        return _soft_l1(residuals(np.array(x)))
 
     starts = np.quantile(disparity, np.linspace(0, 1, _FOCUS_STARTS)).tolist()
     best = min((start_at(focus) for focus in starts), key=cost)
     bounds = ([1e-6, -np.inf], [np.inf, np.inf])  # of the slope, pixels over the map's range, so that the gain is > 0
     fit = least_squares(residuals, best, loss="soft_l1", bounds=bounds, x_scale=(1.0, spread))
+    flat = min(
+        _soft_l1((radius - one) / _RADIUS_ERROR) for one in np.quantile(radius, np.linspace(0, 1, _FOCUS_STARTS))
+    )
+    if fit.cost > _LARGEST_LOSS * flat:
+        raise ValueError(_NO_BLUR)
     slope, focus = fit.x.tolist()
     return slope / spread, focus, residuals(fit.x) * _RADIUS_ERROR
 
 
+def _soft_l1(errors: _Numbers) -> float:
+    """Return the loss that scipy.optimize.least_squares calls soft_l1: quadratic below 1, linear above."""
+    return float((np.sqrt(1 + errors**2) - 1).sum())
+
+
 def _metres(reciprocal: _Numbers) -> _Numbers:
     """Return the distances of values of 1 / z; what is at or behind infinity is `FARTHEST_M` away."""
-    return 1 / np.maximum(reciprocal, 1 / FARTHEST_M)
+    return 1 / np.clip(reciprocal, 1 / FARTHEST_M, 1 / _NEAREST_M)

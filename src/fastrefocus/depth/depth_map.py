@@ -59,6 +59,9 @@ class DepthMap:
         values.setflags(write=False)
         object.__setattr__(self, "values", values)
 
+    def __reduce__(self) -> "tuple[type[DepthMap], tuple[FloatArray, Kind]]":
+        return type(self), (self.values, self.kind)  # so that a copy's values are read-only, too
+
     def relative(self) -> "DepthMap":
         """Return the depth scaled to 0 (nearest known pixel) .. 1 (farthest), as paper A uses it.
 
@@ -172,4 +175,4 @@ def scale_to_unit(values: FloatArray) -> FloatArray:
 def _check_range(values: FloatArray, bad: npt.NDArray[np.bool_], rule: str) -> None:
     if bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise ValueError(f"{rule}, got {values[where]:g} at index {where}")
+        raise ValueError(f"{rule}, got {values[where]!s} at index {where}")  # with all of its digits

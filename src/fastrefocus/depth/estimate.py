@@ -124,7 +124,7 @@ def estimate_depth(
     except ModelError as error:
         raise ModelError(f"{network.path}: {error}") from None
     if model == "builtin":
-        depth = depth_from_blur(estimate_blur(pixels, threads=threads), depth)
+        depth = depth_from_blur(estimate_blur(pixels, threads=threads), depth, pixels)
     return refine_depth(depth, pixels, threads=threads) if to_refine else depth
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from fastrefocus import checks
 from fastrefocus.depth.depth_map import DepthMap
@@ -11,7 +12,7 @@ from fastrefocus.depth.depth_map import DepthMap
 _PROPORTIONS_TOLERANCE = 0.02
 
 
-def resize_depth(depth: DepthMap, shape: Sequence[int]) -> DepthMap:
+def resize_depth(depth: DepthMap, shape: Sequence[int] | npt.NDArray[np.integer]) -> DepthMap:
     """Resize a depth map to the size of its photo.
 
     Interpolation is bilinear, in 1 / z for metric depth, because blur is linear in it. Outlines become ramps, which
@@ -21,7 +22,7 @@ def resize_depth(depth: DepthMap, shape: Sequence[int]) -> DepthMap:
     ----------
     depth : DepthMap
         (h, w), of any kind; NaN where unknown.
-    shape : sequence of int
+    shape : sequence of int, or array of them
         (H, W), or a photo's (H, W, 3). Its proportions are those of the map to 2 %, or to a pixel of the map.
 
     Returns
@@ -42,9 +43,10 @@ def resize_depth(depth: DepthMap, shape: Sequence[int]) -> DepthMap:
     """
     if not isinstance(depth, DepthMap):
         raise TypeError(f"depth must be a DepthMap, got {type(depth).__name__}")
-    if not isinstance(shape, (tuple, list)) or len(shape) not in (2, 3):
+    sides = shape.tolist() if isinstance(shape, np.ndarray) else shape
+    if not isinstance(sides, Sequence) or len(sides) not in (2, 3):
         raise ValueError(f"shape must be (H, W) or (H, W, 3), got {shape!r}")
-    height, width = (checks.integer(side, "shape", least=1) for side in shape[:2])
+    height, width = (checks.integer(side, "shape", least=1) for side in sides[:2])
     if depth.values.shape == (height, width):
         return depth
     check_proportions(depth.values.shape, (height, width))

@@ -1,6 +1,7 @@
 """Depth files: PNG, TIFF, NPY, PFM, and the depth that JPEG and HEIC photos carry."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
@@ -10,7 +11,7 @@ from fastrefocus.depth.files import npy, pfm
 from fastrefocus.depth.files.gdepth import read_gdepth, with_gdepth
 from fastrefocus.depth.files.heic import is_heic, read_heic
 from fastrefocus.depth.files.noted_picture import encode_noted, read_noted
-from fastrefocus.depth.files.pictures import picture_format
+from fastrefocus.depth.files.pictures import Samples, picture_format
 from fastrefocus.depth.files.stored_depth import StoredDepth
 from fastrefocus.errors import DepthFileError
 from fastrefocus.files import replace_file, resolve_target
@@ -19,6 +20,15 @@ from fastrefocus.photo import Photo, as_jpeg, read_photo
 _FORMATS = {
     ".png": "png", ".tif": "tiff", ".tiff": "tiff", ".npy": "npy", ".pfm": "pfm", ".jpg": "jpeg", ".jpeg": "jpeg",
 }  # fmt: skip
+
+#: What reads a file of each format: its bytes and its name -> the samples, and the kind that it says.
+_READERS: dict[str, Callable[[bytes, str], tuple[Samples, Kind | None]]] = {
+    "png": read_noted, "tiff": read_noted, "npy": npy.read_npy, "pfm": pfm.read_pfm,
+    "jpeg": read_gdepth, "heic": read_heic,
+}  # fmt: skip
+
+#: The bytes that tell the format.
+_HEAD = 12
 
 
 def read_depth(
@@ -45,8 +55,8 @@ def read_depth(
     Returns
     -------
     DepthMap
-        (H, W) of the file, which may be smaller than the photo (see `resize_depth`); in JPEG files as the photo's EXIF
-        orientation turns it.
+        (H, W) of the file, which may be smaller than the photo (see `resize_depth`), turned as the EXIF orientation of
+        a JPEG, PNG or TIFF file says.
 
     Raises
     ------
@@ -87,8 +97,8 @@ def write_depth(
 ) -> None:
     """Write depth to a PNG, TIFF, NPY or PFM file, or into a JPEG copy of the photo as GDepth.
 
-    PNG, TIFF and GDepth have 16 bits and lose at most 1/131068 of the map's range; NPY and PFM lose nothing. The file
-    is written beside the target and then takes its place.
+    PNG, TIFF and GDepth have 16 bits and lose at most 1/131068 of the range that is stored (see Notes); NPY and PFM
+    lose nothing. The file is written beside the target and then takes its place.
 
     Parameters
     ----------
@@ -108,14 +118,15 @@ def write_depth(
     TypeError, ValueError
         If an argument is not as above, or the suffix is not one of those above.
     DepthFileError
-        If the format cannot hold the map or the photo, the photo's file is damaged, or `path` is a directory.
+        If the format cannot hold the map or the photo, the photo's file is cut short, or damaged before its pixels, or
+        `path` is a directory.
 
     Notes
     -----
-    PNG and TIFF: the range of relative depth is 0..1; of inverse and metric depth it is the map's own, linear, or in
-    metric depth linear in 1 / z where the farthest is more than 1000 times the nearest. Black is unknown where there
-    are unknown pixels. This stands, in JSON, in PNG's text "Description" and TIFF's ImageDescription, from which
-    `read_depth` takes it. GDepth: see docs/depth_files.md.
+    PNG and TIFF: the range of relative depth is 0..1, also of a map that fills less of it; of inverse and metric depth
+    it is the map's own, or that of 1 / z in metric depth whose farthest is more than 1000 times its nearest. It is
+    divided evenly. Black is unknown where there are unknown pixels. This stands, in JSON, in PNG's text "Description"
+    and TIFF's ImageDescription, from which `read_depth` takes it. GDepth: see docs/depth_files.md.
 
     NPY and PFM hold the numbers themselves and have no place for their kind, which `read_depth` has to be told.
 
@@ -164,20 +175,24 @@ def load_depth_file(path: str | os.PathLike[str]) -> StoredDepth:
     file = Path(path)
     if file.is_dir():  # opening one fails in another way on each system
         raise DepthFileError(f"{file} is a directory, not a depth file")
-    with file.open("rb") as stream:
-        head = stream.read(12)
-    name = str(file)
+    with file.open("rb") as stream:  # once: it may be a pipe
+        head = stream.read(_HEAD)
+        file_format = _format_of(head)
+        if file_format is None:
+            raise DepthFileError(
+                f"{file} is no depth file: PNG, TIFF, NPY, grey PFM, JPEG with GDepth and HEIC are read"
+            )
+        data = head + stream.read()
+    return StoredDepth(*_READERS[file_format](data, str(file)), str(file))
+
+
+def _format_of(head: bytes) -> str | None:
+    """Return the name of a format in `_READERS` by the first bytes of a file; None for another one."""
     if head.startswith(npy.MAGIC):
-        return StoredDepth(npy.read_npy(file), None, name)
-    if picture_format(head) == "jpeg":
-        return StoredDepth(*read_gdepth(file.read_bytes(), name), name)
-    if picture_format(head) is not None:
-        return StoredDepth(*read_noted(file.read_bytes(), name), name)
-    if is_heic(head):
-        return StoredDepth(*read_heic(file.read_bytes(), name), name)
-    if head[:2] == pfm.MAGIC:
-        return StoredDepth(pfm.read_pfm(file.read_bytes(), name), None, name)
-    raise DepthFileError(f"{file} is no depth file: PNG, TIFF, NPY, grey PFM, JPEG with GDepth and HEIC are read")
+        return "npy"
+    if head.startswith(pfm.MAGIC):
+        return "pfm"
+    return "heic" if is_heic(head) else picture_format(head)
 
 
 def _encode(depth: DepthMap, file_format: str, photo: Photo | str | os.PathLike[str] | None) -> bytes:

@@ -107,13 +107,15 @@ def with_gdepth(jpeg: bytes, depth: DepthMap, name: str) -> bytes:
         If depth is unknown somewhere, has other proportions than the photo, or the file is damaged.
     """
     if np.isnan(depth.values).any():
-        raise DepthFileError("GDepth has no sign for unknown depth (NaN): fill it, as DepthMap.filled() does")
+        raise DepthFileError("GDepth has no sign for unknown depth (NaN): fill it first (DepthMap.filled() in Python)")
     file = JpegFile.split(jpeg, name)
     standard, extended = read_xmp(file, name)
     for document in (standard, extended):
         document.remove(_GDEPTH)
         document.remove(_OWN)
     orientation = _orientation(file)
+    if not file.is_whole():
+        raise DepthFileError(f"{name} is not a whole JPEG file: its pixels are cut short")
     _check_proportions(depth, file, orientation, name)
     coding = coding_of(depth)
     stored = turn(coding.encode(depth.values), _BACK.get(orientation, orientation))
@@ -190,7 +192,7 @@ def _decode_data(text: str, name: str) -> npt.NDArray[np.uint8 | np.uint16]:
         data = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise DepthFileError(f"{name} has GDepth:Data that is not base64") from None
-    samples, _ = decode_picture(data, f"the depth in {name}")
+    samples, _, _ = decode_picture(data, f"the depth in {name}")
     if samples.dtype.kind != "u":
         raise DepthFileError(f"{name} has GDepth:Data with samples of {samples.dtype}; 8 and 16 bits are read")
     return samples

@@ -9,6 +9,7 @@ from fastrefocus.depth.depth_map import DepthMap, Kind
 from fastrefocus.depth.files.coding import WHITE, Coding, coding_of
 from fastrefocus.depth.files.pictures import Samples, decode_picture, encode_picture
 from fastrefocus.errors import DepthFileError
+from fastrefocus.photo import turn
 
 #: The name of the note in the JSON.
 _NOTE = "fastrefocus_depth"
@@ -39,12 +40,15 @@ def encode_noted(depth: DepthMap, file_format: str) -> bytes:
 def read_noted(data: bytes, name: str) -> tuple[Samples, Kind | None]:
     """Return a picture's depth, float32, and its kind; or its samples and None where it does not say what they mean.
 
+    They are upright, as the picture's EXIF orientation says.
+
     Raises
     ------
     DepthFileError
         If the picture is damaged or not grey, or what it says makes no sense.
     """
-    samples, description = decode_picture(data, name)
+    samples, description, orientation = decode_picture(data, name)
+    samples = turn(samples, orientation)
     note = _note_of(description)
     if note is None:
         return samples, None

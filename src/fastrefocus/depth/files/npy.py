@@ -1,7 +1,7 @@
 """Depth as a NumPy array in a file."""
 
+import math
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,26 +14,46 @@ from fastrefocus.photo import MAX_PIXELS
 MAGIC = b"\x93NUMPY"
 
 
-def read_npy(file: Path) -> npt.NDArray[Any]:
-    """Return the (H, W) samples of an NPY file: float32, uint8 or uint16.
+#: What reads the header of each version of the format; the third is for names of fields.
+_READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def read_npy(data: bytes, name: str) -> tuple[npt.NDArray[Any], None]:
+    """Read an NPY file, which does not say what its samples mean.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    name : str
+        What it is, for the error message.
+
+    Returns
+    -------
+    samples : ndarray
+        (H, W): float32, uint8 or uint16.
+    kind : None
 
     Raises
     ------
     DepthFileError
         If the file is damaged, or holds another shape or type.
     """
-    try:  # mapped: a file that claims more than it has is refused before memory is taken
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
+    stream = BytesIO(data)
+    try:  # a view of the bytes: a file that claims more than it has is refused, and takes no memory
+        shape, columns_first, dtype = _READ_HEADER[np.lib.format.read_magic(stream)](stream)
+        array = np.frombuffer(data, dtype, math.prod(shape), stream.tell())
+        array = array.reshape(shape, order="F" if columns_first else "C")
     except Exception as error:  # of a damaged header NumPy raises whatever its parser does
-        raise DepthFileError(f"{file} cannot be read; it may be damaged or cut short ({error})") from None
+        raise DepthFileError(f"{name} cannot be read; it may be damaged or cut short ({error})") from None
     if array.ndim != 2 or not 0 < array.size <= MAX_PIXELS:
-        raise DepthFileError(f"{file} must have shape (H, W) with 1 to {MAX_PIXELS} pixels, got {array.shape}")
+        raise DepthFileError(f"{name} must have shape (H, W) with 1 to {MAX_PIXELS} pixels, got {array.shape}")
     if array.dtype.kind == "f":
         with np.errstate(over="ignore", invalid="ignore"):  # infinite: refused with the other values; signalling NaN
-            return np.array(array, np.float32)
+            return np.array(array, np.float32), None
     if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
-        return np.array(array)
-    raise DepthFileError(f"{file} must hold float, uint8 or uint16, got {array.dtype}")
+        return np.array(array), None
+    raise DepthFileError(f"{name} must hold float, uint8 or uint16, got {array.dtype}")
 
 
 def encode_npy(values: FloatArray) -> bytes:

@@ -18,8 +18,8 @@ _HEADER = re.compile(rb"Pf\s+(\d{1,9})\s+(\d{1,9})\s+([-+.\deE]{1,30})[ \t\r]*\n
 _LONGEST_HEADER = 200
 
 
-def read_pfm(data: bytes, name: str) -> FloatArray:
-    """Return the (H, W) float32 samples of a PFM file.
+def read_pfm(data: bytes, name: str) -> tuple[FloatArray, None]:
+    """Read a PFM file, which does not say what its samples mean.
 
     The absolute value of the scale is a unit for light and is not applied.
 
@@ -29,6 +29,12 @@ def read_pfm(data: bytes, name: str) -> FloatArray:
         The file.
     name : str
         What it is, for the error message.
+
+    Returns
+    -------
+    samples : ndarray
+        (H, W) float32.
+    kind : None
 
     Raises
     ------
@@ -49,10 +55,12 @@ def read_pfm(data: bytes, name: str) -> FloatArray:
         raise DepthFileError(f"{name} claims {width} x {height} pixels; 1 to {MAX_PIXELS} are read")
     missing = header.end() + 4 * width * height - len(data)
     if missing:
-        wrong = f"is cut short by {missing}" if missing > 0 else f"has {-missing} more"
-        raise DepthFileError(f"{name} {wrong} bytes than its {width} x {height} pixels take")
+        raise DepthFileError(
+            f"{name} has {abs(missing)} {'byte' if abs(missing) == 1 else 'bytes'} {'less' if missing > 0 else 'more'} "
+            f"than its {width} x {height} pixels take"
+        )
     samples = np.frombuffer(data, "<f4" if scale < 0 else ">f4", offset=header.end())
-    return np.ascontiguousarray(samples.reshape(height, width)[::-1], np.float32)
+    return np.ascontiguousarray(samples.reshape(height, width)[::-1], np.float32), None
 
 
 def encode_pfm(values: FloatArray) -> bytes:

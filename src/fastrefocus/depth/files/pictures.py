@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastrefocus.errors import DepthFileError
-from fastrefocus.photo import MAX_PIXELS, interruptible, reason_of
+from fastrefocus.photo import MAX_PIXELS, interruptible, read_exif, reason_of
 
 if TYPE_CHECKING:
     import pyvips
@@ -25,6 +25,12 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 #: libvips' names for a text that describes the picture: TIFF's ImageDescription, and PNG's keyword Description.
 _DESCRIPTION = re.compile(r"image-description|png-comment-\d+-Description")
 
+#: What libvips says of them, and what we do.
+_TOO_MANY_BITS, _READ_TYPES = "samples out of range", "one of uint8, uint16 or float32 is read"
+
+#: Bits of float16, whose NaN libvips makes infinite.
+_HALF = 16
+
 #: Channels of a grey picture that was saved as RGB differ by no more than this part of white; JPEG rounds.
 _GREY_TOLERANCE = 2 / 255
 
@@ -34,7 +40,7 @@ def picture_format(data: bytes) -> str | None:
     return next((name for magic, name in _MAGIC.items() if data.startswith(magic)), None)
 
 
-def decode_picture(data: bytes, name: str) -> tuple[Samples, str | None]:
+def decode_picture(data: bytes, name: str) -> tuple[Samples, str | None, int]:
     """Decode a grey picture.
 
     Parameters
@@ -50,6 +56,8 @@ def decode_picture(data: bytes, name: str) -> tuple[Samples, str | None]:
         (H, W) uint8, uint16 or float32, as stored: no orientation is applied.
     description : str or None
         The text that describes the picture.
+    orientation : int
+        1 to 8, as for `fastrefocus.photo.turn`.
 
     Raises
     ------
@@ -68,9 +76,14 @@ def decode_picture(data: bytes, name: str) -> tuple[Samples, str | None]:
         memory = interruptible(image, image.write_to_memory)
         description = _description_of(image)
     except pyvips.Error as error:
+        if _TOO_MANY_BITS in error.detail:
+            raise DepthFileError(f"{name} has samples of more than 32 bits, as float64 has; {_READ_TYPES}") from None
         raise DepthFileError(f"{name} cannot be decoded; it may be damaged or cut short{reason_of(error)}") from None
     samples = np.frombuffer(memory, dtype).reshape(image.height, image.width, image.bands)
-    return _grey(samples, name), description
+    if dtype == np.float32 and image.get("bits-per-sample") == _HALF:
+        samples = np.where(np.isinf(samples), np.float32(np.nan), samples)
+    orientation, _ = read_exif(data, image, is_tiff=file_format == "tiff")
+    return _grey(samples, name), description, orientation
 
 
 def encode_picture(samples: npt.NDArray[np.uint16], file_format: str, description: str | None = None) -> bytes:
@@ -94,9 +107,7 @@ def _check_header(image: "pyvips.Image", name: str) -> npt.DTypeLike:
         raise DepthFileError(f"{name} claims {image.width} x {image.height} pixels; at most {MAX_PIXELS} are read")
     dtype = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}.get(image.format)
     if dtype is None or image.bands > 4:
-        raise DepthFileError(
-            f"{name} has {image.bands} channels of type {image.format}; one of uint8, uint16 or float32 is read"
-        )
+        raise DepthFileError(f"{name} has {image.bands} channels of type {image.format}; {_READ_TYPES}")
     return dtype
 
 
@@ -114,7 +125,7 @@ def _grey(samples: Samples, name: str) -> Samples:
     if bands in (2, 4) and (samples[..., -1] != white).any():
         raise DepthFileError(f"{name} has transparent pixels, which say nothing about depth: save it without alpha")
     if bands >= 3:
-        spread = np.ptp(samples[..., :3].astype(np.float64), axis=2)
+        spread = np.ptp(np.nan_to_num(samples[..., :3].astype(np.float64)), axis=2)  # unknown is a grey, too
         if not (spread <= _GREY_TOLERANCE * white).all():
             raise DepthFileError(f"{name} must be a grey picture, got colour")
     return np.ascontiguousarray(samples[..., 0])

@@ -70,6 +70,10 @@ class JpegFile(NamedTuple):
                 return height, width
         return None
 
+    def is_whole(self) -> bool:
+        """Say whether the picture comes to its end; no pixels look like the marker."""
+        return bytes((0xFF, _END_OF_IMAGE)) in self.rest
+
     def join(self) -> bytes:
         """Return the bytes of the file."""
         parts = [b"\xff\xd8"]
