@@ -158,13 +158,14 @@ def _check_size_known(card: ModelCard, *, fixed_size: bool) -> None:
 
 def _check_effective(given: Mapping[str, Any], card: ModelCard, outputs: Sequence[str]) -> None:
     """Refuse entries that would change nothing."""
-    if "white" in given and not card.normalised_inside:
-        raise ValueError('"white" has no effect but with "normalised_inside": true')
-    if "std" in given and card.normalised_inside:
-        raise ValueError('"std" has no effect with "normalised_inside": true')
-    if "multiple" in given and card.fit in ("stretch", "pad"):
-        raise ValueError(
-            f'"multiple" has no effect with the fit {card.fit!r}, which takes height and width as they are'
-        )
-    if "output_names" in given and not set(card.output_names) & set(outputs):
-        raise ValueError(f'"output_names" holds none of the file\'s outputs {", ".join(outputs)}')
+    in_vain = {
+        "white": not card.normalised_inside and 'without "normalised_inside": true',
+        "std": card.normalised_inside and 'with "normalised_inside": true',
+        "multiple": card.fit in ("stretch", "pad") and f"with the fit {card.fit!r}, which keeps to height and width",
+        "unit_m": card.output not in ("metric", "canonical-metric") and f"on the output {card.output!r}",
+        "canonical_focal_px": card.output != "canonical-metric" and f"on the output {card.output!r}",
+        "output_names": not set(card.output_names) & set(outputs) and f"where the outputs are {', '.join(outputs)}",
+    }
+    for entry, reason in in_vain.items():
+        if entry in given and reason:
+            raise ValueError(f'"{entry}" has no effect {reason}')
