@@ -201,6 +201,7 @@ def test_deblur_gets_its_options(picture, tmp_path, monkeypatch):
 def test_depth_is_by_the_model_wanted(verb, picture, tmp_path, monkeypatch):
     depth = fr.DepthMap(np.linspace(0, 1, 4800).reshape(60, 80), "relative")
     calls = listen(monkeypatch, "estimate_depth", lambda *_, **__: depth)
+    monkeypatch.setattr("fastrefocus.depth.estimate.model_kind", lambda *_: "relative")
     options = ["--model", "mine.onnx", "--focal-px", "900", "--threads", "3", *VERBS.get(verb, [])]
     target = tmp_path / ("out" if verb == "stack" else "out.png")
     assert cli.main([verb, str(picture), str(target), *options]) == 0

@@ -104,6 +104,7 @@ def test_refocus_says_what_its_deblurring_warns_of(blurred, monkeypatch, capsys)
     said = capsys.readouterr().err
     assert "in.png: the blur found does not explain the photo" in said
     assert "ResidualWarning" not in said
+    assert "result.reblur_residual" not in said
 
 
 @pytest.mark.parametrize(

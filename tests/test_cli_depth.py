@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+import tiny_models
+from onnx import helper
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
@@ -52,8 +54,10 @@ def test_every_format_is_written_and_read(suffix, run, jpeg, tmp_path, monkeypat
     monkeypatch.setattr(fr, "estimate_depth", lambda *_, **__: RAMP)
     expected = fr.postprocess_depth(RAMP).values
     code, said, report = run("depth", jpeg, f"depth{suffix}")
-    assert (code, said, report["kind"]) == (0, "", "relative")
     kind = {"kind": "relative"} if suffix in (".npy", ".pfm") else {}
+    no_place = "cannot hold the kind of its depth: give --depth-kind relative with it"
+    note = f"fastrefocus depth: {jpeg}: {tmp_path / f'depth{suffix}'} {no_place}\n" if kind else ""
+    assert (code, said, report["kind"]) == (0, note, "relative")
     back = fr.read_depth(tmp_path / f"depth{suffix}", **kind)
     np.testing.assert_allclose(back.values, expected, atol=1 / 65535)
     option = ["--depth-kind", "relative"] if kind else []
@@ -110,10 +114,19 @@ def test_numbers_that_nothing_is_said_about_are_asked_for(run, jpeg, tmp_path):
         code, said, _ = run(verb, jpeg, "out.png", "--depth", tmp_path / "depth.npy", *options)
         assert code == 1
         assert said.startswith(
-            f"fastrefocus {verb}: --depth {tmp_path / 'depth.npy'} does not say what its values mean"
+            f"fastrefocus {verb}: --depth {tmp_path / 'depth.npy'} does not say what its values mean: give --depth-kind"
         )
     assert run("depth", jpeg, "out.png", "--depth", tmp_path / "depth.npy", "--depth-kind", "metric")[0] == 0
     np.testing.assert_allclose(fr.read_depth(tmp_path / "out.png").values, METRES, atol=9 / 65535)
+
+
+def test_wrong_depth_files_are_told_in_the_options_own_words(run, jpeg, ramp, tmp_path):
+    for verb in ("depth", "deblur"):
+        code, said, _ = run(verb, jpeg, "out.png", "--depth", tmp_path / "none.png")
+        assert (code, said) == (1, f"fastrefocus {verb}: --depth {tmp_path / 'none.png'}: there is no such file\n")
+    code, said, _ = run("depth", jpeg, "out.png", "--depth", ramp, "--zero-unknown")
+    assert code == 1
+    assert "says what its values mean: no --depth-unit or --zero-unknown" in said
 
 
 def test_a_smaller_map_is_brought_to_the_photos_size_and_refined(run, jpeg, tmp_path, monkeypatch):
@@ -188,6 +201,97 @@ def test_the_models_own_depth_is_calibrated_and_not_what_was_smoothed_for_paper_
     monkeypatch.setattr(fr, "estimate_depth", lambda *_, **__: fr.DepthMap(3 + 5 / metres, "inverse"))
     assert run("depth", jpeg, "metres.npy", "--distance", POINTS[0], "--distance", POINTS[2])[0] == 0
     np.testing.assert_allclose(1 / np.load(tmp_path / "metres.npy"), 1 / metres, atol=0.05)
+
+
+def test_infinity_is_told_in_words(run, ramp, tmp_path):
+    block = Image.Exif()
+    block.get_ifd(34665).update({37382: IFDRational(0xFFFFFFFF, 1), 37386: IFDRational(50), 33437: IFDRational(2)})
+    path = tmp_path / "far.jpg"
+    Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save(path, exif=block.tobytes())
+    options = ["--depth", ramp, "--distance", "0.99,0.5=exif", "--distance", "0.01,0.5=2"]
+    code, said, _ = run("depth", path, "metres.png", *options)
+    assert code == 0
+    assert "from its EXIF: the subject is infinitely far away" in said
+    code, said, _ = run("blur", path, "out.png", "--depth", ramp, "--depth-range", "1,inf", "--max-blur", "4")
+    assert code == 0
+    assert "focus on the subject, infinitely far away" in said
+
+
+# The kind that a model gives
+
+
+@pytest.fixture
+def model(tmp_path):
+    """Return a function that makes a network whose answer is 1 + the photo's mean colour, for a card."""
+
+    def make(card):
+        one = tiny_models.constant("one", np.float32(1))
+        nodes = [
+            helper.make_node("ReduceMean", ["image"], ["grey"], axes=[1]),
+            helper.make_node("Add", ["grey", "one"], ["depth"]),
+        ]
+        (tmp_path / "model.onnx").write_bytes(tiny_models.make_model(nodes, [one]))
+        return f"{card}:{tmp_path / 'model.onnx'}"
+
+    return make
+
+
+@pytest.mark.parametrize(("card", "kind"), [("fastdepth", "metric"), ("lite-mono", "inverse"), ("plain", "relative")])
+def test_depth_has_the_kind_that_the_model_gives(card, kind, run, jpeg, model, tmp_path):
+    code, said, report = run("depth", jpeg, "depth.png", "--model", model(card))
+    assert (code, said, report["kind"]) == (0, "", kind)
+    expected = fr.estimate_depth(fr.read_photo(jpeg), model=model(card))
+    if kind == "relative":
+        expected = fr.postprocess_depth(expected)
+    written = fr.read_depth(tmp_path / "depth.png")
+    assert written.kind == kind
+    np.testing.assert_allclose(written.values, expected.values, atol=np.ptp(expected.values) / 65535)
+    assert run("depth", jpeg, "depth.npy", "--model", model(card))[1].endswith(f"give --depth-kind {kind} with it\n")
+
+
+@pytest.mark.parametrize("verb", ["refocus", "blur", "stack"])
+def test_metres_by_a_model_have_the_blur_of_the_lens(verb, run, jpeg, model):
+    deblur = ["--no-deblur"] if verb == "refocus" else []
+    options = ["--f-number", "1.4", *deblur]
+    code, _, report = run(verb, jpeg, "out.png", "--model", model("fastdepth"), *options)
+    assert code == 0
+    assert report["lens"]["f_number"] == {"value": 1.4, "source": "option"}
+    focus = [] if verb == "stack" else ["--focus", "0.5,0.5"]
+    code, said, _ = run(verb, jpeg, "out2.png", "--model", model("lite-mono"), *options, *focus)
+    assert code == 2
+    assert "--f-number is of use with depth in metres only" in said
+    code, said, _ = run(verb, jpeg, "out2.png", "--model", model("fastdepth"), "--depth-range", "1,9", *deblur)
+    assert (code, said) == (
+        2,
+        f"fastrefocus {verb}: --depth-range is for relative or inverse depth, and that of --model is metric\n",
+    )
+
+
+def test_a_range_makes_metres_of_a_models_inverse_depth(run, jpeg, model, monkeypatch):
+    seen, coc_from_depth = [], fr.coc_from_depth
+    monkeypatch.setattr(
+        fr,
+        "coc_from_depth",
+        lambda depth, *args, **options: [seen.append(depth), coc_from_depth(depth, *args, **options)][1],
+    )
+    options = ["--model", model("lite-mono"), "--no-refine", "--focus", "2"]
+    assert run("blur", jpeg, "out.png", *options, "--depth-range", "1,9")[0] == 0
+    assert seen[0].kind == "metric"
+    assert (seen[0].values.min(), seen[0].values.max()) == pytest.approx((1, 9))
+    assert run("blur", jpeg, "out2.png", *options[:-1], "1.5", "--max-blur", "4")[0] == 0
+    assert seen[1].kind == "inverse"
+
+
+def test_paper_as_blur_takes_a_models_depth_as_paper_a_does(run, jpeg, model, monkeypatch):
+    seen, blur_by_depth = [], fr.blur_by_depth
+    monkeypatch.setattr(
+        fr,
+        "blur_by_depth",
+        lambda image, depth, **options: [seen.append(depth), blur_by_depth(image, depth, **options)][1],
+    )
+    assert run("blur", jpeg, "out.png", "--model", model("lite-mono"), "--method", "paper")[0] == 0
+    expected = fr.postprocess_depth(fr.estimate_depth(fr.read_photo(jpeg), model=model("lite-mono")))
+    np.testing.assert_array_equal(seen[0].values, expected.relative().values)
 
 
 def test_metres_by_a_model_stay_metres(run, jpeg, tmp_path, monkeypatch):

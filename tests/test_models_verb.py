@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -75,6 +76,17 @@ def test_a_file_is_downloaded(server, tmp_path, capfd, page):
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions")
+def test_a_download_has_the_permissions_of_any_file(server, tmp_path):
+    (tmp_path / "new.onnx").touch()
+    (tmp_path / "private.onnx").touch(mode=0o600)
+    for name in ("new", "private", "mine"):
+        assert get(f"{server.url}/model.onnx", tmp_path / f"{name}.onnx", "--sha256", SHA256, "--force") == 0
+    modes = [(tmp_path / f"{name}.onnx").stat().st_mode & 0o777 for name in ("new", "private", "mine")]
+    (tmp_path / "any").touch()
+    assert modes == [(tmp_path / "any").stat().st_mode & 0o777, 0o600, modes[0]]
+
+
 def test_a_card_whose_file_is_known(server, tmp_path, monkeypatch):
     known = Published(url=f"{server.url}/model.onnx", sha256=SHA256)
     monkeypatch.setitem(CARDS, "midas-small", replace(CARDS["midas-small"], published=known))
@@ -125,9 +137,13 @@ def test_no_server(tmp_path, capfd):
 
 
 def test_no_folder(server, tmp_path):
-    for target in (tmp_path, tmp_path / "none" / "mine.onnx"):
-        with pytest.raises(FileNotFoundError, match="a file in a folder that exists"):
-            download_model(f"{server.url}/model.onnx", target, SHA256)
+    with pytest.raises(IsADirectoryError, match="it is a directory"):
+        download_model(f"{server.url}/model.onnx", tmp_path, SHA256)
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        download_model(f"{server.url}/model.onnx", tmp_path / "none" / "mine.onnx", SHA256)
+    (tmp_path / "other.onnx").write_bytes(b"precious")
+    with pytest.raises(FileExistsError, match=r"exists and is another file$"):  # of no option, to callers in Python
+        download_model(f"{server.url}/model.onnx", tmp_path / "other.onnx", SHA256)
     with pytest.raises(ModelError):
         download_model(f"{server.url}/model.onnx", tmp_path / "mine.onnx", OTHER)
 
@@ -140,6 +156,8 @@ def test_no_folder(server, tmp_path):
         (["--get", "midas-small"], "--get needs OUT"),
         (["--get", "http://127.0.0.1:9/x", "out.onnx"], "--get URL needs --sha256"),
         (["--get", "fastdepth", "out.onnx"], "no file of fastdepth is known.*dwofk/fast-depth"),
+        (["--get", "builtin", "out.onnx"], "nothing to download for builtin: it is in the package"),
+        (["--get", "plain", "out.onnx"], "nothing to download for plain: it is any file"),
         (["--get", "midas", "out.onnx"], "takes a card of .*midas-small"),
         (["--get", "midas-small", "out.onnx", "--sha256", SHA256], "without --sha256"),
         (["--get", "ftp://127.0.0.1/x", "out.onnx", "--sha256", SHA256], "or a URL, got 'ftp"),

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from skimage import data
 from tiny_models import DEPTH, IMAGE, tensor
 
+from fastrefocus import cli
 from fastrefocus.depth import blur_estimate
 from fastrefocus.depth.estimate import estimate_depth
 from fastrefocus.depth.networks import onnx_model, sessions
@@ -98,6 +99,15 @@ def test_a_file_that_changes_is_read_again(save):
     first = estimate_depth(PHOTO, model=plain(path)).values
     save(make_model(*channel(1)))
     os.utime(path, ns=(1, 1))
+    assert not np.array_equal(estimate_depth(PHOTO, model=plain(path)).values, first)
+
+
+def test_a_file_that_takes_the_place_of_one_of_the_same_age_is_read(save):
+    path, other = save(make_model(*channel(0))), save(make_model(*channel(1)), "other.onnx")
+    os.utime(path, ns=(1, 1))
+    os.utime(other, ns=(1, 1))
+    first = estimate_depth(PHOTO, model=plain(path)).values
+    os.replace(other, path)
     assert not np.array_equal(estimate_depth(PHOTO, model=plain(path)).values, first)
 
 
@@ -374,6 +384,15 @@ def test_no_file_is_read_outside_the_models_folder(folders, place, location):
         estimate_depth(np.random.default_rng(1).random((4, 4)), model=plain(path))
 
 
+def test_the_cache_of_hugging_face_needs_copies(folders):
+    """It has links with the files' names to files with other names."""
+    (folders / "elsewhere" / "0a1b").write_bytes(with_external_data("inside.bin"))
+    path = folders / "model" / "linked.onnx"
+    path.symlink_to(folders / "elsewhere" / "0a1b")
+    with pytest.raises(ModelError, match=r"copy both into one folder, under their own names.*Hugging Face"):
+        estimate_depth(np.random.default_rng(1).random((4, 4)), model=plain(path))
+
+
 def test_weights_are_sought_in_the_folder_alone_however_they_are_named(folders):
     """The key's length written with superfluous bytes; lengths around it are right."""
     content = with_external_data("only_here.bin")
@@ -383,11 +402,34 @@ def test_weights_are_sought_in_the_folder_alone_however_they_are_named(folders):
         assert has_external_data(hidden)
 
 
+@pytest.mark.parametrize("name", [b"depth", b"image", b"wide", b"note", b"entry"])
+def test_bytes_that_are_no_text(save, name):
+    content = make_model(inputs=[tensor("image", 1, 3, "h", "wide")], metadata={"note": "entry"})
+    assert name in content
+    path = save(content.replace(name, b"\xff" + name[1:]))
+    with pytest.raises(ModelError, match="not a text in UTF-8") as caught:
+        estimate_depth(PHOTO, model=plain(path))
+    assert str(path) in str(caught.value)
+
+
+def test_a_link_to_itself(tmp_path, capfd):
+    path = tmp_path / "model.onnx"
+    path.symlink_to(path)
+    for model in (path, plain(path)):
+        with pytest.raises(ModelError, match=r"cannot be read: .*links"):
+            estimate_depth(PHOTO, model=model)
+    assert cli.main(["depth", "sample:camera", str(tmp_path / "out.png"), "--model", str(path)]) == 1
+    assert capfd.readouterr().err.count("\n") == 1
+
+
 def test_not_a_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"model file not found: .*none\.onnx.*CARD:PATH"):
         estimate_depth(PHOTO, model=tmp_path / "none.onnx")
-    with pytest.raises(FileNotFoundError, match="zoe:"):
+    with pytest.raises(FileNotFoundError, match="'zoe' is no card: there are builtin, plain"):
         estimate_depth(PHOTO, model="zoe:none.onnx")
+    for name in ("c:none.onnx", "./zoe:none.onnx"):  # a drive, a folder
+        with pytest.raises(FileNotFoundError, match="model file not found"):
+            estimate_depth(PHOTO, model=name)
     with pytest.raises(ModelError, match="directory"):
         estimate_depth(PHOTO, model=tmp_path)
     with pytest.raises(ModelError, match="special file"):
@@ -404,6 +446,7 @@ def test_not_a_file(tmp_path):
         ({"model": "fastdepth:"}, ValueError, "got 'fastdepth:'"),
         ({"threads": 0}, ValueError, "threads must be"),
         ({"threads": 1.5}, TypeError, "threads must be"),
+        ({"threads": 2**40}, ValueError, "threads must be <= 1024"),
         ({"image": PHOTO * 255}, ValueError, "image.* must hold values of 0..1"),
         ({"image": PHOTO[..., :2]}, ValueError, "image must have shape"),
         ({"image": PHOTO > 0.5}, TypeError, "image must"),
@@ -423,9 +466,65 @@ def coffee():
 
 
 def test_same_bits_at_any_number_of_threads(coffee):
-    expected = estimate_depth(coffee, threads=1).values
-    for threads in (2, 3, None):
-        np.testing.assert_array_equal(estimate_depth(coffee, threads=threads).values, expected)
+    noise = np.random.default_rng(3).random((170, 400, 3), np.float32)
+    for photo in (coffee, coffee[:257, :257], coffee[:170, :400], noise):
+        for accuracy in ("fast", "high"):
+            expected = estimate_depth(photo, accuracy=accuracy, threads=1).values
+            for threads in (2, 3, 8, 12, None):
+                found = estimate_depth(photo, accuracy=accuracy, threads=threads).values
+                np.testing.assert_array_equal(found, expected)
+
+
+ENDLESS = """
+import os, signal, sys, threading
+import numpy as np
+from fastrefocus.depth import blur_estimate
+from fastrefocus.depth.estimate import estimate_depth
+from fastrefocus.depth.networks.sessions import open_session
+
+if sys.argv[1] == "depth":
+    work = lambda: estimate_depth(np.random.rand(40, 40), model=f"plain:{sys.argv[2]}")
+else:
+    blur_estimate._session = lambda threads: open_session(sys.argv[2], threads, trusted=True)
+    work = lambda: blur_estimate.estimate_blur(np.random.rand(40, 40))
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    work()
+except KeyboardInterrupt:
+    print("interrupted", threading.active_count())
+"""
+
+
+def endless(source, shape, outputs):
+    """A network that adds 1 to its input 2^62 times, while the sum is what it gives."""
+    state, go_on = (
+        tensor("sum", *shape),
+        [helper.make_tensor_value_info(f"go_on{i}", TensorProto.BOOL, []) for i in "12"],
+    )
+    nodes = [helper.make_node("Identity", ["go_on1"], ["go_on2"]), helper.make_node("Add", ["sum", "one"], ["more"])]
+    count = helper.make_tensor_value_info("count", TensorProto.INT64, [])
+    body = helper.make_graph(nodes, "body", [count, go_on[0], state], [go_on[1], tensor("more", *shape)])
+    constants = [
+        tiny_models.constant("times", np.array(2**62, np.int64)),
+        tiny_models.constant("yes", np.array(True)),
+        tiny_models.constant("one", np.float32(1)),
+    ]
+    loop = helper.make_node("Loop", ["times", "yes", source.name], [outputs[0]], body=body)
+    copies = [helper.make_node("Identity", [outputs[0]], [name]) for name in outputs[1:]]
+    ends = [tensor(name, *shape) for name in outputs]
+    return make_model([loop, *copies], constants, inputs=[source], outputs=ends)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals to oneself")
+@pytest.mark.parametrize("what", ["depth", "blur"])
+def test_ctrl_c_ends_a_network_that_never_ends(save, what):
+    if what == "depth":
+        path = save(endless(IMAGE, (1, 3, "h", "w"), ["depth"]))
+    else:
+        path = save(endless(tensor("photo", 1, 1, "h", "w"), (1, 1, "h", "w"), ["radius", "confidence"]))
+    command = [sys.executable, "-c", ENDLESS, what, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    assert (done.stdout, done.stderr) == ("interrupted 1\n", "")
 
 
 def test_the_threads_reach_the_session(save):

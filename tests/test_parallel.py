@@ -83,7 +83,16 @@ def test_thread_count(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("threads", "error"), [(0, ValueError), (-1, ValueError), (1.0, TypeError), ("2", TypeError), (True, TypeError)]
+    ("threads", "error"),
+    [
+        (0, ValueError),
+        (-1, ValueError),
+        (1025, ValueError),
+        (2**40, ValueError),
+        (1.0, TypeError),
+        ("2", TypeError),
+        (True, TypeError),
+    ],
 )
 def test_wrong_thread_counts_are_refused(threads, error):
     with pytest.raises(error, match="threads must be"):

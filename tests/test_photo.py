@@ -533,7 +533,7 @@ def test_interrupt_stops_libvips_and_leaves_the_old_file(tmp_path, rgb, monkeypa
     monkeypatch.setattr(pyvips.Image, "set_kill", lambda self, kill: [killed.append(kill), set_kill(self, kill)])
 
     def interrupt_when_libvips_works():
-        while not any(thread.name.startswith("fastrefocus-photo") for thread in threading.enumerate()):
+        while not any(thread.name.startswith("fastrefocus-call") for thread in threading.enumerate()):
             time.sleep(0.001)
         interrupted_at.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)

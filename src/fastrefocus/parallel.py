@@ -15,6 +15,9 @@ from fastrefocus import checks
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
+#: More are a mistake; onnxruntime, for one, could not start them.
+_MOST_THREADS = 1024
+
 #: Applies a function to every item and returns the results in the items' order.
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
 
@@ -25,7 +28,7 @@ def thread_count(threads: int | None) -> int:
     Parameters
     ----------
     threads : int or None
-        At least 1, or None for all.
+        1 to 1024, or None for all.
 
     Returns
     -------
@@ -37,11 +40,37 @@ def thread_count(threads: int | None) -> int:
     TypeError
         If `threads` is neither an integer nor None.
     ValueError
-        If `threads` is less than 1.
+        If `threads` is less than 1 or more than 1024.
     """
     if threads is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return checks.integer(threads, "threads", least=1)
+    count = checks.integer(threads, "threads", least=1)
+    if count > _MOST_THREADS:
+        raise ValueError(f"threads must be <= {_MOST_THREADS}, got {threads!r}")
+    return count
+
+
+def interruptible(work: Callable[[], _Result], stop: Callable[[], None]) -> _Result:
+    """Do long work in C in another thread, as Ctrl-C waits for the end of a call into C.
+
+    Parameters
+    ----------
+    work : callable
+        What is to be done; it releases the GIL.
+    stop : callable
+        Makes it end early; called where the wait for it is interrupted.
+
+    Returns
+    -------
+    object
+        What `work` returns.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="fastrefocus-call") as pool:
+        try:
+            return pool.submit(work).result()
+        except BaseException:
+            stop()
+            raise
 
 
 def bands(height: int, rows: int = 128) -> list[slice]:

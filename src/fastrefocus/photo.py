@@ -8,7 +8,6 @@ never picks the loader, so that no file reaches its SVG, PDF or ImageMagick load
 import math
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from fastrefocus import exif
+from fastrefocus import exif, parallel
 from fastrefocus.arrays import FloatArray, as_image, as_plane
 from fastrefocus.errors import PhotoError
 from fastrefocus.files import replace_file, resolve_target
@@ -360,13 +359,8 @@ def _quantise(values: FloatArray, bit_depth: int) -> _Samples:
 
 
 def interruptible(image: "pyvips.Image", work: Callable[[], _Result]) -> _Result:
-    """Let libvips work on `image` in another thread, as Ctrl-C waits for the end of a call into C."""
-    with ThreadPoolExecutor(1, thread_name_prefix="fastrefocus-photo") as pool:
-        try:
-            return pool.submit(work).result()
-        except BaseException:
-            image.set_kill(True)
-            raise
+    """Let libvips work on `image` so that Ctrl-C stops it."""
+    return parallel.interruptible(work, lambda: image.set_kill(True))
 
 
 def reason_of(error: "pyvips.Error") -> str:

@@ -19,6 +19,9 @@ from fastrefocus.cli.inputs import SAMPLE_PREFIX, Task, read
 from fastrefocus.cli.parser import build_parser
 from fastrefocus.cli.verbs import DepthFile
 
+#: Of depth files without a place for the kind of the depth.
+_KINDLESS = (".npy", ".pfm")
+
 _FAILURES = (fr.FastRefocusError, ImportError, OSError, ValueError, TypeError, MemoryError)
 
 
@@ -91,6 +94,8 @@ def _run(job: Job, args: argparse.Namespace) -> None:
         for target, result in zip(targets, outcome.photos, strict=True):
             if isinstance(result, DepthFile):
                 fr.write_depth(target, result.depth, photo=result.photo)
+                if target.suffix.lower() in _KINDLESS:
+                    say(f"{target} cannot hold the kind of its depth: give --depth-kind {result.depth.kind} with it")
             else:
                 fr.write_photo(target, result.pixels, like=result)
             job.unwritten.remove(target)

@@ -94,17 +94,29 @@ def _take_depth(args: argparse.Namespace) -> None:
 
 
 def _take_depth_and_range(args: argparse.Namespace) -> None:
-    """Do the same where --depth-range is an option, which is for relative depth."""
+    """Do the same where --depth-range is an option, and leave the kind of the depth that is read or estimated."""
     if args.depth_kind in ("inverse", "metric"):
         _refuse(args, ("depth_range",), f"for relative depth, and --depth-kind is {args.depth_kind}")
     _take_depth(args)
-    if args.depth is not None and args.depth.kind != "relative":
-        _refuse(args, ("depth_range",), f"for relative depth, and that of --depth is {args.depth.kind}")
+    if args.depth is not None:
+        args.given_kind = args.depth.kind
+        if args.given_kind != "relative":
+            _refuse(args, ("depth_range",), f"for relative depth, and that of --depth is {args.given_kind}")
+        return
+    from fastrefocus.depth.estimate import model_kind  # loads onnxruntime
+
+    args.given_kind = model_kind(args.model, args.threads)
+    if args.given_kind == "metric":
+        _refuse(args, ("depth_range",), "for relative or inverse depth, and that of --model is metric")
 
 
 def _check_lens(args: argparse.Namespace) -> None:
     if depth_kind(args) != "metric":
-        _refuse(args, _LENS, "of use with depth in metres only: give --depth-kind metric or --depth-range")
+        _refuse(
+            args,
+            _LENS,
+            "of use with depth in metres only: give --depth-kind metric, --depth-range, or a model that gives metres",
+        )
     if args.max_blur is not None:
         _refuse(args, _LENS, "about the lens, which gives the strength of the blur; so does --max-blur: give one")
 

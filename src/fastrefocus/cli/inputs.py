@@ -1,6 +1,7 @@
 """Photos, masks and depth, from where the command line says."""
 
 import argparse
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from fastrefocus.arrays import FloatArray
 from fastrefocus.depth.calibration import FARTHEST_M
 from fastrefocus.depth.depth_map import Kind
 from fastrefocus.depth.files.depth_files import load_depth_file
+from fastrefocus.depth.files.stored_depth import StoredDepth
 from fastrefocus.exif import read_lens
 from fastrefocus.progress import Progress
 
@@ -65,19 +67,30 @@ def read_depth(args: argparse.Namespace) -> fr.DepthMap:
     """Read the depth file that the options name; whole numbers that nothing is said about are relative."""
     try:
         stored = load_depth_file(args.depth)
-        kind: Kind | None = args.depth_kind
-        if kind is None and stored.kind is None and stored.samples.dtype.kind == "u":
-            kind = "relative"
-        return stored.as_map(kind, args.depth_unit, bool(args.zero_unknown))
+        return stored.as_map(_kind_of(stored, args), args.depth_unit, bool(args.zero_unknown))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"--depth {args.depth}: there is no such file") from None
     except fr.DepthFileError as error:
         raise fr.DepthFileError(f"--depth {error}") from None
 
 
+def _kind_of(stored: StoredDepth, args: argparse.Namespace) -> Kind | None:
+    """Return the kind that the options give to a depth file; None where it says it itself."""
+    kind: Kind | None = args.depth_kind
+    if stored.kind is not None:
+        if args.depth_unit is not None or args.zero_unknown:
+            raise fr.DepthFileError(f"{args.depth} says what its values mean: no --depth-unit or --zero-unknown")
+    elif kind is None:
+        if stored.samples.dtype.kind != "u":
+            raise fr.DepthFileError(f"{args.depth} does not say what its values mean: give --depth-kind")
+        kind = "relative"
+    return kind
+
+
 def depth_kind(args: argparse.Namespace) -> Kind:
     """Return the kind of the depth that `depth_of` gives."""
-    if args.depth_range is not None:
-        return "metric"
-    return "relative" if args.depth is None else args.depth.kind
+    kind: Kind = "metric" if args.depth_range is not None else args.given_kind
+    return kind
 
 
 def given_depth(photo: fr.Photo, depth: fr.DepthMap) -> fr.DepthMap:
@@ -88,15 +101,21 @@ def given_depth(photo: fr.Photo, depth: fr.DepthMap) -> fr.DepthMap:
         raise ValueError(f"--depth: {error}") from None
 
 
-def depth_of(task: Task, *, refine: bool = True) -> fr.DepthMap:
+def depth_of(task: Task, *, refine: bool = True, relative: bool = False) -> fr.DepthMap:
     """Return the depth of the file, or estimate it, in the photo's size.
 
-    If `refine`, estimated depth and that of a file of fewer pixels is refined, unless the options say otherwise.
+    If `refine`, estimated depth and that of a file of fewer pixels is refined, unless the options say otherwise. If
+    `relative`, estimated depth becomes relative whatever the model gives, as it does for a range of distances.
     """
     photo, args = task.photo, task.args
     progress = Progress(task.callback, "depth", 1)
     progress(0)
-    depth = estimate_depth(photo, args) if args.depth is None else given_depth(photo, args.depth)
+    if args.depth is not None:
+        depth = given_depth(photo, args.depth)
+    else:
+        depth = estimate_depth(photo, args)
+        if depth.kind == "relative" or relative or args.depth_range is not None:
+            depth = fr.postprocess_depth(depth)
     smeared = args.depth is None or args.depth.values.size < depth.values.size
     if args.refine or (args.refine is None and refine and smeared):
         depth = fr.refine_depth(depth, photo.pixels, threads=args.threads)
@@ -107,9 +126,16 @@ def depth_of(task: Task, *, refine: bool = True) -> fr.DepthMap:
 
 
 def estimate_depth(photo: fr.Photo, args: argparse.Namespace) -> fr.DepthMap:
-    """Estimate the depth by the model that the options name."""
-    depth = fr.estimate_depth(photo, model=args.model, focal_px=args.focal_px, threads=args.threads)
-    return fr.postprocess_depth(depth)
+    """Estimate the depth by the model that the options name; of the kind that it gives."""
+    try:
+        return fr.estimate_depth(photo, model=args.model, focal_px=args.focal_px, threads=args.threads)
+    except ValueError as error:
+        if str(error).startswith("focal_px"):
+            raise ValueError(
+                f"--model {args.model} needs --focal-px, the focal length in pixels (focal length / sensor width * the "
+                "photo's width): the photo's EXIF does not have the 35-mm equivalent"
+            ) from None
+        raise
 
 
 def calibrate(task: Task, depth: fr.DepthMap) -> fr.DepthCalibration:
@@ -125,8 +151,13 @@ def _subject_distance(task: Task) -> float:
     distance = read_lens(task.photo.exif or b"").subject_distance_m
     if distance is None:
         raise ValueError("the photo's EXIF does not give the subject's distance: give --distance X,Y=METRES")
-    task.say(f"from its EXIF: the subject is {distance:g} m away")
+    task.say(f"from its EXIF: the subject is {how_far(distance)}")
     return distance
+
+
+def how_far(distance_m: float) -> str:
+    """Say a distance in words."""
+    return "infinitely far away" if distance_m == math.inf else f"{distance_m:g} m away"
 
 
 def _in_metres(values: FloatArray, span: fr.DepthRange) -> fr.DepthMap:

@@ -22,10 +22,7 @@ def check(args: argparse.Namespace) -> None:
     card = CARDS.get(args.get.lower())
     if card is not None and args.sha256 is None:
         if card.published.url is None:
-            raise UsageError(
-                f"no file of {card.name} is known with its SHA-256; look at {card.published.source}, and give URL and "
-                "--sha256"
-            )
+            raise UsageError(_nothing_to_get(card))
         args.get, args.sha256 = card.published.url, card.published.sha256
     if not args.get.startswith(("https://", "http://")):
         raise UsageError(f"--get takes a card of {', '.join(CARDS)}, without --sha256, or a URL, got {args.get!r}")
@@ -38,7 +35,10 @@ def run(args: argparse.Namespace) -> None:
     if args.get is not None:
         from fastrefocus.depth.networks.download import download_model
 
-        download_model(args.get, Path(args.output), args.sha256, overwrite=args.force)
+        try:
+            download_model(args.get, Path(args.output), args.sha256, overwrite=args.force)
+        except FileExistsError as error:
+            raise FileExistsError(f"{error}; --force overwrites it") from None
     elif args.json:
         for card in CARDS.values():
             print(json.dumps(dict(zip(map(str.lower, _HEAD), _row(card), strict=True))))
@@ -49,6 +49,15 @@ def run(args: argparse.Namespace) -> None:
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
         known = [card.name for card in CARDS.values() if card.published.url is not None]
         print(f"\nfastrefocus models --get CARD OUT knows files of {', '.join(known)}.")
+
+
+def _nothing_to_get(card: ModelCard) -> str:
+    if card.published.source.startswith("https://"):
+        return (
+            f"no file of {card.name} is known with its SHA-256; look at {card.published.source}, and give URL and "
+            "--sha256"
+        )
+    return f"there is nothing to download for {card.name}: it is {card.published.source}"
 
 
 def _row(card: ModelCard) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 
 import fastrefocus as fr
 from fastrefocus.arrays import FloatArray
-from fastrefocus.cli.inputs import SAMPLE_PREFIX, Task, depth_kind, read_grey
+from fastrefocus.cli.inputs import SAMPLE_PREFIX, Task, depth_kind, how_far, read_grey
 from fastrefocus.exif import read_lens
 from fastrefocus.optics.focus import Focus
 
@@ -75,7 +75,7 @@ def focus_of(task: Task) -> tuple[Focus, Sources]:
     distance = read_lens(task.photo.exif or b"").subject_distance_m
     if distance is None:
         raise ValueError("the photo's EXIF does not give the subject's distance: give --focus")
-    task.say(f"from its EXIF: focus on the subject, {distance:g} m away")
+    task.say(f"from its EXIF: focus on the subject, {how_far(distance)}")
     value = "infinity" if distance == math.inf else round(distance, 4)  # JSON has no number for it
     return distance, {"focus_distance_m": {"value": value, "source": "exif"}}
 

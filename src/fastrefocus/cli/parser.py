@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     _Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
-_MODEL = "CARD:FILE, an ONNX file and its family (fastrefocus models lists them), or FILE with its card in FILE.json"
+_MODEL = (
+    "CARD:FILE, an ONNX file and its family (fastrefocus models lists them, with the kind of their depth), or FILE "
+    "with its card in FILE.json"
+)
 
 _FOCAL_PX = "focal length in pixels of the photo, for models that need it (default: by the photo's EXIF)"
 
@@ -241,7 +244,8 @@ def _add_focus_option(verb: argparse.ArgumentParser) -> None:
         action="append",
         metavar="X,Y|DEPTH|NEAREST:FARTHEST",
         help="a point as fractions of width and height (may be given several times: all between the nearest and the "
-        "farthest of them is in focus), a depth, or a band of depths, in metres or as the depth picture has it, 0 to 1 "
+        "farthest of them is in focus), a depth, or a band of depths, in metres, as the picture of relative depth has "
+        "it, 0 to 1, or as inverse depth has it, larger is nearer "
         "(default, with depth in metres: the distance of the subject that the photo's EXIF gives)",
     )
 
@@ -308,7 +312,8 @@ def _add_depth_options(verb: argparse.ArgumentParser) -> None:
         "--depth-range",
         type=values.depth_range,
         metavar="NEAREST,FARTHEST",
-        help="metres that relative depth 0 and 1 stand for (FARTHEST may be inf): depth is then in metres",
+        help="metres that relative depth 0 and 1, or the nearest and the farthest of a model's inverse depth, stand "
+        "for (FARTHEST may be inf): depth is then in metres",
     )
     group.add_argument(
         "--refine",

@@ -15,6 +15,7 @@ from fastrefocus.arrays import FloatArray
 from fastrefocus.cli import inputs
 from fastrefocus.cli.inputs import Task
 from fastrefocus.cli.optics import Strength, checked_radius, focus_of, radius_of, strength_of
+from fastrefocus.deconvolution.diagnostics import SEE_RESIDUAL
 from fastrefocus.depth.depth_map import Kind
 from fastrefocus.progress import Progress
 
@@ -80,8 +81,8 @@ def depth(task: Task) -> Outcome:
     if args.depth is not None:
         found = args.depth
     else:
-        found = fr.estimate_depth(photo, model=args.model, focal_px=args.focal_px, threads=args.threads)
-        if args.distance is None and found.kind != "metric":
+        found = inputs.estimate_depth(photo, args)
+        if args.distance is None and found.kind == "relative":
             found = fr.postprocess_depth(found)
     report: dict[str, Any] = {}
     if args.distance is not None:
@@ -192,7 +193,7 @@ def _warnings_said(task: Task) -> Iterator[None]:
         warnings.simplefilter("always", fr.ResidualWarning)
         yield
     for warning in caught:
-        task.say(str(warning.message))
+        task.say(str(warning.message).removesuffix(SEE_RESIDUAL))
 
 
 def _chosen(result: fr.DeconvolutionResult) -> str:
@@ -263,7 +264,7 @@ def _paper_blur(task: Task) -> Outcome:
         thresholds = far if side == "far" else tuple(1 - threshold for threshold in far)
     sigmas = args.sigmas or fr.PAPER_A_FIGURE_5.sigmas
     started = time.perf_counter()
-    depth = inputs.depth_of(task, refine=False).relative()
+    depth = inputs.depth_of(task, refine=False, relative=True).relative()
     known = time.perf_counter()
     progress = Progress(task.callback, "blur", 1)
     progress(0)

@@ -7,6 +7,9 @@ from fastrefocus.errors import ResidualWarning, warn
 
 _FREQUENCIES = 64  # along each axis, at least
 
+#: The end of the warning, for callers in Python.
+SEE_RESIDUAL = "; see result.reblur_residual"
+
 #: Correlation of the residual with its four neighbours' mean from which on it is not white.
 _WHITE = 0.3
 
@@ -57,6 +60,6 @@ def warn_if_not_white(residual: FloatArray, noise: float) -> None:
         warn(
             f"the blur found does not explain the photo, or the prior is too strong: blurred again, the restored photo "
             f"differs from it by {size:.2g} (noise {noise:.2g}), and not at random (correlation of neighbours "
-            f"{found:.2f}); see result.reblur_residual",
+            f"{found:.2f}){SEE_RESIDUAL}",
             ResidualWarning,
         )

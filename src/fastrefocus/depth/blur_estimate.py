@@ -15,7 +15,7 @@ from scipy.ndimage import uniform_filter
 
 from fastrefocus.arrays import FloatArray, as_image, as_plane
 from fastrefocus.checks import choice
-from fastrefocus.depth.networks.sessions import Session, open_session
+from fastrefocus.depth.networks.sessions import Session, open_session, run_session, threads_for
 from fastrefocus.depth.resampling import resize_map
 from fastrefocus.light import luminance
 from fastrefocus.parallel import thread_count
@@ -31,10 +31,6 @@ _LEAST_CONTRAST = 1.5 / 255
 
 #: It is taken over squares of this many samples a side; one sample for so many pixels along each axis.
 _CONTRAST_SAMPLES, _SAMPLE_STEP = 9, 4
-
-#: Pixels. Smaller pictures are looked at with one thread: they gain nothing from several, and onnxruntime shares out so
-#: little work in such a way that the last bit of the result depends on the number of threads.
-_SMALL = 256 * 256
 
 _opening = threading.Lock()  # so that threads that want the network at once load it once
 
@@ -83,7 +79,7 @@ def estimate_blur(image: npt.ArrayLike, *, model: str = "builtin", threads: int 
     model : {"builtin"}
         The network that comes with the package; there is no other.
     threads : int, optional
-        At least 1; None for all CPUs. The result does not depend on it.
+        1 to 1024; None for all CPUs. The result does not depend on it.
 
     Returns
     -------
@@ -127,8 +123,8 @@ def estimate_blur(image: npt.ArrayLike, *, model: str = "builtin", threads: int 
     height, width = seen.shape
     padded = np.pad(seen, ((0, -height % _MULTIPLE), (0, -width % _MULTIPLE)), mode="symmetric")
     with _opening:
-        session = _session(count if padded.size > _SMALL else 1)
-    outputs = session.run(None, {"photo": padded[np.newaxis, np.newaxis]})
+        session = _session(threads_for(padded.size, count))
+    outputs = run_session(session, ["radius", "confidence"], {"photo": padded[np.newaxis, np.newaxis]}, trusted=True)
     radius, confidence = (output[0, 0, :height, :width] for output in outputs)
     confidence = np.minimum(confidence, 1) * _contrast(seen)  # a sum of probabilities may be rounded to more
     if scale > 1:

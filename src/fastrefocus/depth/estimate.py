@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Literal, get_args
@@ -13,13 +14,14 @@ from fastrefocus import checks
 from fastrefocus.arrays import as_image
 from fastrefocus.depth.blur_estimate import estimate_blur
 from fastrefocus.depth.depth_from_blur import depth_from_blur
-from fastrefocus.depth.depth_map import DepthMap
+from fastrefocus.depth.depth_map import DepthMap, Kind
 from fastrefocus.depth.networks.card import ModelCard
 from fastrefocus.depth.networks.card_files import find_card
 from fastrefocus.depth.networks.model_cards import CARDS
 from fastrefocus.depth.networks.network_input import make_input
 from fastrefocus.depth.networks.network_output import read_output
 from fastrefocus.depth.networks.onnx_model import OnnxModel, load_model
+from fastrefocus.depth.networks.sessions import threads_for
 from fastrefocus.depth.refine import refine_depth
 from fastrefocus.errors import ModelError
 from fastrefocus.exif import read_lens
@@ -63,7 +65,8 @@ def estimate_depth(
     refine : bool
         Make depth steep where surfaces end, with `fastrefocus.refine_depth`.
     threads : int, optional
-        At least 1; None for all CPUs. The result does not depend on it.
+        1 to 1024; None for all CPUs. With the built-in model the result does not depend on it; with others it may, in
+        its last bits, as onnxruntime shares out the work.
 
     Returns
     -------
@@ -107,7 +110,8 @@ def estimate_depth(
     given = None if focal_px is None else checks.number(focal_px, "focal_px", above=0)
     checks.choice(accuracy, "accuracy", get_args(Accuracy))
     to_refine = checks.flag(refine, "refine")
-    network, card = _open_model(model, thread_count(threads))
+    count = thread_count(threads)
+    network, card = _open_builtin(pixels.shape[:2], count) if model == "builtin" else _open_file(model, count)
     focal = _focal_length(image, given, card) if card.needs_focal_length else None
     seen = make_input(pixels, card, network.height, network.width)
     output = network.choose_output(card.output_names, card.refused_outputs)
@@ -124,12 +128,20 @@ def estimate_depth(
     return refine_depth(depth, pixels, threads=threads) if to_refine else depth
 
 
-def _open_model(model: str | os.PathLike[str], threads: int) -> tuple[OnnxModel, ModelCard]:
+def model_kind(model: str | os.PathLike[str], threads: int | None = None) -> Kind:
+    """Return the kind of the depth that a model gives; it is opened and kept ready as by `estimate_depth`."""
+    return CARDS["builtin"].kind if model == "builtin" else _open_file(model, thread_count(threads))[1].kind
+
+
+def _open_builtin(size: tuple[int, int], threads: int) -> tuple[OnnxModel, ModelCard]:
+    card = CARDS["builtin"]
+    with as_file(files("fastrefocus.depth") / "builtin.onnx") as path:
+        return load_model(path, threads_for(math.prod(card.input_size(*size)), threads), trusted=True), card
+
+
+def _open_file(model: str | os.PathLike[str], threads: int) -> tuple[OnnxModel, ModelCard]:
     if not isinstance(model, str | os.PathLike):
         raise TypeError(f"model must be a str or a path, got {type(model).__name__}")
-    if model == "builtin":
-        with as_file(files("fastrefocus.depth") / "builtin.onnx") as path:
-            return load_model(path, threads, trusted=True), CARDS["builtin"]
     card = None
     name = os.fspath(model)
     if isinstance(model, str):
@@ -137,12 +149,15 @@ def _open_model(model: str | os.PathLike[str], threads: int) -> tuple[OnnxModel,
         prefix, _, rest = model.partition(":")
         card = CARDS.get(prefix.lower())
         name = model if card is None else rest
+        if card is None and rest and re.fullmatch(r"[\w-]{2,}", prefix) and not Path(name).exists():
+            raise FileNotFoundError(
+                f"model {model!r}: no file, and {prefix!r} is no card: there are {', '.join(CARDS)}"
+            )
     if not name:
         raise ValueError(f"model must be 'builtin', a path, or CARD:PATH, got {model!r}")
     network = load_model(Path(name), threads)
     if card is None:
-        fixed_size = network.height is not None and network.width is not None
-        card = find_card(Path(name), network.metadata, fixed_size=fixed_size)
+        card = find_card(Path(name), network)
     if network.normalises and CARDS.get(card.name) is card and card.std != (1.0, 1.0, 1.0):
         raise ModelError(
             f"{network.path} holds the constants of a normalisation, which the card {card.name!r} would do once more. "
@@ -161,6 +176,6 @@ def _focal_length(image: npt.ArrayLike | Photo, given: float | None, card: Model
         if equivalent is not None:
             return equivalent / FILM_DIAGONAL_MM * math.hypot(*image.pixels.shape[:2])
     raise ValueError(
-        f"focal_px (--focal-px) must be given: {card.name} gives metres only with the focal length in pixels of the "
+        f"focal_px must be given: {card.name} gives metres only with the focal length in pixels of the "
         "photo (focal length / sensor width * its width); or pass a Photo whose EXIF has the 35-mm equivalent"
     )

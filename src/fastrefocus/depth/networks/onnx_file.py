@@ -25,19 +25,21 @@ _NORMALISATIONS = [
 ]
 
 
-def time_of_change(path: Path) -> int:
-    """Return when a file was changed, in nanoseconds; raise FileNotFoundError or ModelError if it is none."""
+def state_of(path: Path) -> tuple[int, ...]:
+    """Return what changes where a file does; raise FileNotFoundError or ModelError if it is none."""
     try:
-        modified = path.stat().st_mtime_ns
+        stat = path.stat()
     except FileNotFoundError:
         raise FileNotFoundError(
             f"model file not found: {path}; model is 'builtin', a path to an ONNX file, or CARD:PATH "
             f"with a card of {', '.join(CARDS)}"
         ) from None
+    except OSError as error:  # a loop of links, among others
+        raise ModelError(f"model {path} cannot be read: {error.strerror}") from None
     if not path.is_file():
         kind = "directory" if path.is_dir() else "special file"
         raise ModelError(f"model must be an ONNX file, got the {kind} {path}")
-    return modified
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def read_model(path: Path) -> bytes:

@@ -3,6 +3,7 @@
 A file may come from anywhere: it is checked before it is used, and every fault is a `ModelError`.
 """
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,17 @@ import numpy as np
 
 from fastrefocus.arrays import FloatArray
 from fastrefocus.depth.networks.card import LARGEST_SIDE
-from fastrefocus.depth.networks.onnx_file import has_external_data, has_normalisation, read_model, time_of_change
-from fastrefocus.depth.networks.sessions import RunOptions, Session, memory_limit, open_session, run_options
+from fastrefocus.depth.networks.onnx_file import has_external_data, has_normalisation, read_model, state_of
+from fastrefocus.depth.networks.sessions import Session, memory_limit, open_session, run_session
 from fastrefocus.errors import ModelError
 
 _INPUT_RULE = "one float32 image [1, 3, height, width] (a further axis of 1 is accepted)"
 _OUTPUT_RULE = "one float32 map [1, 1, height, width] or [1, height, width], of the input's height and width"
+
+_EXTERNAL_RULE = (
+    "its weights may be in another file: copy both into one folder, under their own names, and no links, as those in "
+    "the cache of Hugging Face"
+)
 
 _loading = threading.Lock()  # so that threads that want the same model load it once
 
@@ -40,8 +46,8 @@ class OnnxModel:
         The file's own entries.
     normalises : bool
         Whether the file holds the constants of ImageNet's normalisation.
-    run_options : RunOptions
-        For each run.
+    trusted : bool
+        See `load_model`.
     """
 
     session: Session
@@ -50,7 +56,12 @@ class OnnxModel:
     width: int | None
     metadata: Mapping[str, str]
     normalises: bool
-    run_options: RunOptions
+    trusted: bool
+
+    @property
+    def output_names(self) -> list[str]:
+        """The names of all outputs."""
+        return [value.name for value in self.session.get_outputs()]
 
     def choose_output(self, names: Sequence[str], refused: Sequence[str] = ()) -> str:
         """Return the name of the depth among the outputs.
@@ -104,7 +115,7 @@ class OnnxModel:
         axes = (1,) * (len(asked.shape) - 3)
         batch = np.ascontiguousarray(image.transpose(2, 0, 1)).reshape(*axes, 3, *image.shape[:2])
         try:
-            (result,) = self.session.run([output], {asked.name: batch}, self.run_options)
+            (result,) = run_session(self.session, [output], {asked.name: batch}, trusted=self.trusted)
         except Exception as error:  # onnxruntime's exceptions have no other common base
             raise ModelError(f"{self.path} failed on an input of shape {batch.shape}: {_brief(error)}") from error
         size = image.shape[:2]
@@ -143,31 +154,42 @@ def load_model(path: Path, threads: int, *, trusted: bool = False) -> OnnxModel:
     ModelError
         If the file is not a model as `fastrefocus.estimate_depth` describes it.
     """
-    path = path.resolve()
-    modified = time_of_change(path)
+    path = Path(os.path.realpath(path))
+    state = state_of(path)
     with _loading:
-        return _load_model(path, modified, threads, trusted)
+        return _load_model(path, state, threads, trusted)
 
 
 @lru_cache(maxsize=4)
-def _load_model(path: Path, modified: int, threads: int, trusted: bool) -> OnnxModel:
+def _load_model(path: Path, state: tuple[int, ...], threads: int, trusted: bool) -> OnnxModel:
     data = read_model(path)
     # Given a path, onnxruntime reads other files below its folder alone, wherever links lead; given bytes, anywhere.
-    source = str(path) if has_external_data(data) else data
+    external = has_external_data(data)
     try:
-        session = open_session(source, threads, trusted=trusted)
+        session = open_session(str(path) if external else data, threads, trusted=trusted)
     except Exception as error:  # onnxruntime's exceptions have no other common base
-        raise ModelError(f"{path} is not an ONNX model that onnxruntime can run: {_brief(error)}") from error
+        advice = f" ({_EXTERNAL_RULE})" if external else ""
+        raise ModelError(f"{path} is not an ONNX model that onnxruntime can run: {_brief(error)}{advice}") from error
+    metadata = _read_texts(session, path)
     height, width = _check_input(session, path)
     return OnnxModel(
         session=session,
         path=path,
         height=height,
         width=width,
-        metadata=dict(session.get_modelmeta().custom_metadata_map),
+        metadata=metadata,
         normalises=has_normalisation(data),
-        run_options=run_options(trusted=trusted),
+        trusted=trusted,
     )
+
+
+def _read_texts(session: Session, path: Path) -> dict[str, str]:
+    """Return the file's own entries; refuse bytes that are no text, in them and in names, which are read later."""
+    try:
+        _describe([*session.get_inputs(), *session.get_outputs()])
+        return dict(session.get_modelmeta().custom_metadata_map)
+    except UnicodeDecodeError:
+        raise ModelError(f"{path} has a name or an entry of metadata that is not a text in UTF-8") from None
 
 
 def _check_input(session: Session, path: Path) -> tuple[int | None, int | None]:
