@@ -55,13 +55,13 @@ def outline_blur(plane: FloatArray, radius: FloatArray, confidence: FloatArray) 
     if min(sharp.mean(), blurred.mean()) < _LEAST_SHARE:
         return None
     to_sharp, to_blurred = distance_transform_edt(~sharp), distance_transform_edt(~blurred)
-    places = np.nonzero((np.abs(to_sharp - to_blurred) < _MIDDLE) & (to_sharp < _REACH))
-    if len(places[0]) < _LEAST_PLACES:
+    y, x = np.nonzero((np.abs(to_sharp - to_blurred) < _MIDDLE) & (to_sharp < _REACH))
+    if y.size < _LEAST_PLACES:
         return None
-    across = _gradient(to_sharp - to_blurred)[:, *places]
+    across = _gradient(to_sharp - to_blurred)[:, y, x]
     across /= np.maximum(np.hypot(*across), 1e-6)
     way = np.arange(0.5 - _REACH, _REACH)  # from the sharp part to the blurred one
-    positions = np.stack(places)[..., np.newaxis] + across[..., np.newaxis] * way
+    positions = np.stack([y, x]).astype(np.float64)[..., np.newaxis] + across[..., np.newaxis] * way
     slope = _gradient(grey)
     step = np.abs(sum(_at(part, positions) * along[:, np.newaxis] for part, along in zip(slope, across, strict=True)))
     outline = np.arange(len(step)), step.argmax(axis=1)
