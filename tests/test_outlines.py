@@ -27,7 +27,7 @@ def outlines_of(photo):
 
 @pytest.mark.parametrize("radius", [5.0, 10.0])
 def test_outlines_are_as_blurred_as_the_nearer_surface(radius):
-    assert outlines_of(scene(0, radius)) < 0.45 < outlines_of(scene(radius, 0))
+    assert outlines_of(scene(0, radius)) < 0.4 < outlines_of(scene(radius, 0))
 
 
 def test_doubtful_places_do_not_count():

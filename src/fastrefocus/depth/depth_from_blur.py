@@ -29,9 +29,9 @@ _WEIGHT = 2.0
 #: subject.
 _AGREEMENT, _LEANING = 3.0, 0.2
 
-#: The blur of outlines, 0.25 on average where what is blurred is far and 0.6 where it is near; how much of the side it
-#: decides, and at the most, for texture without outlines has some, too.
-_MIDDLE, _OUTLINES, _MOST = 0.45, 8.0, 1.5
+#: The blur of outlines between what it is where the blurred parts are far, 0.2 on average, and where they are near,
+#: 0.6; how much of the side it decides, and at the most, for texture without outlines has some, too.
+_MIDDLE, _OUTLINES, _MOST = 0.4, 8.0, 1.5
 
 #: Pixels that the correlation is taken of, about, and the variance below which blur or prior are as good as constant.
 _SAMPLES, _LEAST_VARIANCE = 65_536, 1e-3
