@@ -23,15 +23,15 @@ _DEEP, _SHALLOW = 0.1, 0.3
 _BLANK, _TEXTURED = 0.4, 0.5
 
 #: Of the blur beside the prior, where it is certain.
-_WEIGHT = 2.0
+_WEIGHT = 4.0
 
 #: Of the correlation of blur and prior in the side of the blur, and what that is without: most photos focus on a near
 #: subject.
-_AGREEMENT, _LEANING = 3.0, 0.2
+_AGREEMENT, _LEANING = 6.0, 0.4
 
 #: The blur of outlines between what it is where the blurred parts are far, 0.2 on average, and where they are near,
 #: 0.6; how much of the side it decides, and at the most, for texture without outlines has some, too.
-_MIDDLE, _OUTLINES, _MOST = 0.4, 8.0, 1.5
+_MIDDLE, _OUTLINES, _MOST = 0.4, 16.0, 3.0
 
 #: Pixels that the correlation is taken of, about, and the variance below which blur or prior are as good as constant.
 _SAMPLES, _LEAST_VARIANCE = 65_536, 1e-3

@@ -87,9 +87,9 @@ def estimate_depth(
     Notes
     -----
     The built-in model joins two: a prior that recognises nothing (lower in the photo is nearer; what has the colours
-    of the upper border is far; a plain measure of blur), and what `fastrefocus.estimate_blur` reads of the blur, by
+    of the upper border is far), and what `fastrefocus.estimate_blur` reads of the blur, by
     `fastrefocus.depth_from_blur`. With shallow depth of field expect the subject and its background to be told apart
-    well, but now and then the wrong way round: one photo does not say on which side of the focus its blur is. Of a
+    well, but now and then the wrong way round: that is decided by the prior and by whose the outlines are. Of a
     photo that is sharp everywhere only the prior is left: a plausible order for a subject before a background or a
     ground that recedes, without true proportions, and wrong for views from above or below, ceilings, foregrounds at
     the top. docs/depth.md has figures.
