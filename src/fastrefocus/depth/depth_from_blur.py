@@ -25,13 +25,12 @@ _BLANK, _TEXTURED = 0.4, 0.5
 #: Of the blur beside the prior, where it is certain.
 _WEIGHT = 4.0
 
-#: Of the correlation of blur and prior in the side of the blur, and what that is without: most photos focus on a near
-#: subject.
-_AGREEMENT, _LEANING = 6.0, 0.4
+#: What speaks for the far side beside the correlation of blur and prior: most photos focus on a near subject.
+_LEANING = 0.07
 
 #: The blur of outlines between what it is where the blurred parts are far, 0.2 on average, and where they are near,
-#: 0.6; how much of the side it decides, and at the most, for texture without outlines has some, too.
-_MIDDLE, _OUTLINES, _MOST = 0.4, 16.0, 3.0
+#: 0.6; how much it counts beside that correlation, and at the most, for texture without outlines has some, too.
+_MIDDLE, _OUTLINES, _MOST = 0.4, 2.7, 0.5
 
 #: Pixels that the correlation is taken of, about, and the variance below which blur or prior are as good as constant.
 _SAMPLES, _LEAST_VARIANCE = 65_536, 1e-3
@@ -104,7 +103,7 @@ def _rise(value: float, low: float, high: float) -> float:
 
 
 def _side(blurred: FloatArray, confidence: FloatArray, expected: FloatArray, outlines: float | None) -> float:
-    """Return -1 (what is blurred is near) .. 1 (far).
+    """Return -1 where what is blurred is near, 1 where it is far; between them there would be no depth at all.
 
     From the weighted correlation of blur and expected depth, and from the blur of outlines.
     """
@@ -114,6 +113,6 @@ def _side(blurred: FloatArray, confidence: FloatArray, expected: FloatArray, out
     weight = weight / max(weight.sum(), 1e-12)
     x, y = x - weight @ x, y - weight @ y
     spread = np.sqrt((weight @ x**2 + _LEAST_VARIANCE) * (weight @ y**2 + _LEAST_VARIANCE))
-    agreement = _AGREEMENT * (weight @ (x * y)) / spread
+    agreement = weight @ (x * y) / spread
     seen = 0.0 if outlines is None else np.clip(_OUTLINES * (_MIDDLE - outlines), -_MOST, _MOST)
-    return float(np.clip(agreement + seen + _LEANING, -1, 1))
+    return 1.0 if agreement + seen + _LEANING > 0 else -1.0
