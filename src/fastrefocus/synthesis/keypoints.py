@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter, maximum_filter
 
 from fastrefocus.arrays import BoolArray, FloatArray
 from fastrefocus.light import encode
-from fastrefocus.synthesis.comparison import Matrix
+from fastrefocus.synthesis.view import Matrix
 
 #: Pixels, standard deviation: blurs of the focused photo among which its keypoints are looked for.
 _BLURS = (0.0, 1.5, 3.0)

@@ -6,187 +6,246 @@ blurred comparison refines a similarity, then a homography, from coarse to fine,
 scale; a dense flow takes what no homography describes.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from fastrefocus.arrays import BoolArray, FloatArray
-from fastrefocus.light import luminance
-from fastrefocus.synthesis.comparison import (
-    Blur,
-    Comparison,
-    Explanation,
-    Matrix,
-    View,
-    huber_weights,
-    least_squares,
-    places,
-    polynomials,
-    samples,
-)
+from fastrefocus.depth.blur_estimate import estimate_blur
+from fastrefocus.light import encode, luminance
+from fastrefocus.synthesis.comparison import Blur, Comparison, Explanation, Pair, surfaces
+from fastrefocus.synthesis.flow import add_flow
+from fastrefocus.synthesis.focus_mask import find_out_of_focus
+from fastrefocus.synthesis.gauss_newton import HOMOGRAPHY, SIMILARITY, improve
 from fastrefocus.synthesis.keypoints import guess_views
+from fastrefocus.synthesis.view import View, spread
 
 _COARSE_SIDE = 560  # pixels: keypoints are looked for on copies reduced to this
-_FIRST_SIDE = 96  # of the window at the coarsest scale at which the view is refined
-_MOST_PIXELS = 1_500_000  # of the window at the finest: a larger one is blurred enough to be reduced
-_STEPS = 12
-_CONVERGED = 0.005  # pixels
-_GAIN_OF_HOMOGRAPHY = 0.995  # of the residual: what more parameters have to leave at most
-_GAIN_OF_VARIATION = 0.98
+_FIRST_SIDE = 96  # of the window at the coarsest scale at which a view is refined
+_FIRST_REACH = 16  # pixels of that scale around the mask
+_MOST_PIXELS = 1_500_000  # of the mask at the finest: a larger one is blurred enough to be reduced
 
-#: A similarity's small changes as changes of a homography's eight: (x, y) shift, scale, rotation.
-_SIMILARITY = np.zeros((8, 4))
-_SIMILARITY[[0, 3, 1, 5, 2, 4], [0, 1, 2, 2, 3, 3]] = 1, 1, 1, 1, -1, 1
-_HOMOGRAPHY = np.eye(8)
+#: What of the residual a stage with more parameters may leave at most.
+_LEFT_BY_HOMOGRAPHY, _LEFT_BY_VARIATION, _LEFT_BY_FLOW = 0.99, 0.98, 0.95
+
+_AGREEING = 0.97  # agreement from which on a flow has nothing to add
+_RELATED = 0.5  # below this the photos are taken for those of different scenes without trying a flow
+_SAME_SCENE = 0.75
+_FEWEST_COVERED = 0.25  # of the mask's pixels
+_LEAST_BLUR = 0.5  # pixels, standard deviation: less than this is no defocus
+_CONTEXT = 32  # pixels around the mask from which its blur is estimated
+_NOISE = 0.01  # standard deviation of encoded values; variations below it neither agree nor disagree
 
 
 @dataclass(frozen=True, eq=False)
 class Registration:
-    """How a focused photo explains a defocused one."""
+    """How a focused photo explains a defocused one: defocused(p) = gain(p) (psf * focused(coordinates(p))) + offset(p).
 
-    view: View
+    Attributes
+    ----------
+    coordinates : ndarray
+        (H, W, 2) float32: where each pixel of the defocused photo is seen in the focused one, (y, x). Beyond the mask
+        it goes on as it is inside.
+    covered : ndarray
+        (H, W) bool: where that is inside the focused photo.
+    mask : ndarray
+        (H, W) bool: where the photos were compared; as given, or found.
+    gain, offset : ndarray
+        float32, linear light, of each channel: (1, 1, C), or (H, W, C) where they vary. C is 1 if either photo is grey:
+        the luminances are compared then.
+    psf : ndarray
+        float32 (n, n): as given, or the disk or Gaussian that leaves less.
+    blur : Blur
+        Its shape and standard deviation.
+    residual, residual_before : float
+        Mean absolute difference inside the mask, linear light; before: as the photos are, but for a constant gain and
+        offset and the best blur.
+    agreement : ndarray
+        (H, W) float32, 0..1: local correlation of the defocused photo and what the focused one says of it; 1 where
+        neither has texture, 0 outside the mask.
+    score : float
+        The same for the whole mask, weighted by texture.
+    focused_blur : float
+        Radius in pixels of the focused photo's own blur, where it is seen from the mask.
+    problem : str
+        Why the registration is not to be believed; empty if it is.
+    """
+
     coordinates: FloatArray
+    covered: BoolArray
+    mask: BoolArray
     gain: FloatArray
     offset: FloatArray
+    psf: FloatArray
     blur: Blur
     residual: float
     residual_before: float
-    agreement: float
+    agreement: FloatArray
+    score: float
+    focused_blur: float
+    problem: str
+
+    @property
+    def is_believable(self) -> bool:
+        """Whether something may be copied."""
+        return not self.problem
 
 
-def register(defocused: FloatArray, focused: FloatArray, mask: BoolArray) -> Registration:
-    grey, other = (luminance(photo)[..., np.newaxis] for photo in (defocused, focused))
-    before = _first(grey, other, mask)
-    view, blur = _coarse(grey, other, mask)
-    view, blur = _refine(grey, other, mask, view, blur)
-    comparison = _comparison(grey, other, mask, view, blur)
-    explained = comparison.fit(view, blur)
-    return Registration(
-        view, view.seen_from(0, 0, *mask.shape), *explained.exposure(), blur, explained.residual, before,
-        agreement(comparison.defocused, explained, blur),
-    )
+def register(
+    defocused: FloatArray, focused: FloatArray, mask: BoolArray | None = None, psf: FloatArray | None = None
+) -> Registration:
+    """Register a focused photo with a defocused one.
+
+    Parameters
+    ----------
+    defocused, focused : ndarray
+        (H, W) or (H, W, 3) float32, linear light; of a size each.
+    mask : ndarray, optional
+        (H, W) bool: what is out of focus in `defocused`, and in focus in `focused`. Default: found.
+    psf : ndarray, optional
+        (n, n) float32, the blur of the one against the other. Default: fitted.
+    """
+    if mask is not None and not mask.any():
+        raise ValueError("mask must have pixels inside, got none")
+    where = np.ones(defocused.shape[:2], bool) if mask is None else mask
+    grey = Pair(luminance(defocused)[..., np.newaxis], luminance(focused)[..., np.newaxis], where)
+    if mask is None:
+        found = find_out_of_focus(grey, _guess(grey)[0])
+        if found.any():  # else all of it is compared, and tells why
+            grey = grey._replace(mask=found)
+    scale = grey.scale_for(_MOST_PIXELS)
+    small = grey.at_scale(scale)
+    view, blur = _refine(small, *_guess(small))
+    if _RELATED < _agreement(small, view, blur)[0] < _AGREEING:
+        view = _with_flow(small, view, blur)
+    blur = Comparison(small, view, blur.reach).fit_blur(view, around=blur, shapes=("disk", "gaussian"))
+    colour = Pair(defocused, focused, grey.mask) if defocused.ndim == focused.ndim == 3 else grey
+    return _report(colour, small, scale, view, blur, psf)
 
 
-def _first(grey, other, mask):
-    view = View()
-    c = _comparison(grey, other, mask, view, Blur(3))
-    return c.fit(view, c.fit_blur(view), degree=0).residual
-
-
-def reduced(image: FloatArray, factor: int) -> FloatArray:
-    """Return the means of squares of `factor` pixels a side."""
-    if factor == 1:
-        return image
-    height, width = (size // factor for size in image.shape[:2])
-    squares = image[: height * factor, : width * factor].reshape(height, factor, width, factor, -1)
-    return squares.mean(axis=(1, 3), dtype=np.float32).reshape(height, width, *image.shape[2:])
-
-
-def _comparison(grey: FloatArray, other: FloatArray, mask: BoolArray, view: View, blur: Blur) -> Comparison:
-    return Comparison(grey, other, mask, view, reach=int(np.ceil(4 * blur.sigma * 1.6)) + 2)
-
-
-def _at_scale(grey, other, mask, factor):
-    return reduced(grey, factor), reduced(other, factor), reduced(mask.astype(np.float32), factor) > 0.99
-
-
-def _window_side(mask: BoolArray) -> int:
-    return max(int(np.ptp(np.flatnonzero(mask.any(axis=axis)))) + 1 for axis in (0, 1))
-
-
-def _coarse(grey, other, mask):
-    factor = -(-max(grey.shape) // _COARSE_SIDE)
-    d, f, m = _at_scale(grey, other, mask, factor)
-    guesses = guess_views(d[..., 0], f[..., 0], m)
-    again = max(_window_side(m) // _FIRST_SIDE, 1)
-    d, f, m = _at_scale(d, f, m, again)
-    best = (np.inf, View(), Blur(1))
+def _guess(grey: Pair) -> tuple[View, Blur]:
+    """Return the best of the views that keypoints suggest, refined as similarities at a small scale, and the blur."""
+    first = -(-max(grey.mask.shape) // _COARSE_SIDE)
+    small = grey.at_scale(first)
+    guesses = guess_views(small.defocused[..., 0], small.focused[..., 0], small.mask)
+    second = max(small.side() // _FIRST_SIDE, 1)
+    small = small.at_scale(second)
+    best, least = (View(), Blur(1)), np.inf
     for guess in guesses:
-        view = View(guess).at_scale(again)
-        start = Comparison(d, f, m, view, reach=16)
-        blur = start.fit_blur(view)
-        view, residual = _gauss_newton(start, view, blur, _SIMILARITY)
-        if residual < best[0]:
-            best = residual, view, blur
-    whole = factor * again
-    return best[1].from_scale(again).from_scale(factor), best[2].at_scale(1 / whole)
+        view = View(guess).at_scale(second)
+        comparison = Comparison(small, view, _FIRST_REACH)
+        if view.is_credible(comparison.box):
+            blur = comparison.fit_blur(view, degree=0)
+            view, residual = improve(comparison, view, blur, SIMILARITY)
+            if residual < least:
+                best, least = (view, blur), residual
+    return best[0].from_scale(first * second), best[1].at_scale(1 / (first * second))
 
 
-def _refine(grey, other, mask, view, blur):
-    side = _window_side(mask)
-    finest = 1
-    while mask.sum() / finest**2 > _MOST_PIXELS:
-        finest += 1
-    factor = max(side // _FIRST_SIDE // 2, finest)
-    while True:
-        d, f, m = _at_scale(grey, other, mask, factor)
-        here, b = view.at_scale(factor), blur.at_scale(factor)
-        comparison = _comparison(d, f, m, here, b)
-        start = comparison.fit(here, b).residual
-        similar, residual = _gauss_newton(comparison, here, b, _SIMILARITY)
-        if residual < start:
-            here, start = similar, residual
-        b = comparison.fit_blur(here, around=b)
-        start = comparison.fit(here, b).residual
-        general, residual = _gauss_newton(comparison, here, b, _HOMOGRAPHY)
-        if residual < _GAIN_OF_HOMOGRAPHY * start:
-            here = general
-        view, blur = here.from_scale(factor), b.at_scale(1 / factor)
-        if factor == finest:
-            return view, comparison.fit_blur(here, around=b).at_scale(1 / factor)
-        factor = max(factor // 2, finest)
+def _refine(grey: Pair, view: View, blur: Blur) -> tuple[View, Blur]:
+    """Refine view and blur from coarse to fine."""
+    factor = max(grey.side() // (2 * _FIRST_SIDE), 1)
+    while factor:
+        view, blur = view.at_scale(factor), blur.at_scale(factor)
+        comparison = Comparison(grey.at_scale(factor), view, blur.reach)
+        view, _ = improve(comparison, view, blur, SIMILARITY)
+        blur = comparison.fit_blur(view, around=blur)
+        general, residual = improve(comparison, view, blur, HOMOGRAPHY)
+        if residual < _LEFT_BY_HOMOGRAPHY * comparison.explain(view, blur).residual:
+            view = general
+        view, blur = view.from_scale(factor), blur.at_scale(1 / factor)
+        factor //= 2
+    return view, blur
 
 
-def _gauss_newton(comparison: Comparison, view: View, blur: Blur, freedom: Matrix) -> tuple[View, float]:
-    """Reduce the residual by changes of the view, and return the best one with its residual."""
-    explained = comparison.fit(view, blur)
-    best = view, explained.residual
-    for _ in range(_STEPS):
-        if not np.isfinite(explained.residual):
-            break
-        change, size = _step(comparison, explained, freedom)
-        view = replace(view, homography=view.homography @ change)
-        explained = comparison.fit(view, blur)
-        if explained.residual < best[1]:
-            best = view, explained.residual
-        if size < _CONVERGED or explained.residual > 1.5 * best[1]:
-            break
-    return best
+def _with_flow(grey: Pair, view: View, blur: Blur) -> View:
+    """Return the view with a flow if that lowers the residual."""
+    flowing = add_flow(grey, view, blur)
+    with_flow, without = (Comparison(grey, each, blur.reach).explain(each, blur).residual for each in (flowing, view))
+    return flowing if with_flow < _LEFT_BY_FLOW * without else view
 
 
-def _step(comparison: Comparison, explained: Explanation, freedom: Matrix) -> tuple[Matrix, float]:
-    """Return the small homography, before the view, that explains the differences to first order, and its size."""
-    image = explained.image()
-    chosen = samples(explained.pixels)
-    x, y = places(chosen, explained.pixels.shape)
-    one, none = np.ones_like(x), np.zeros_like(x)
-    along_x = np.stack([one, x, y, none, none, none, x * x, x * y], axis=1)
-    along_y = np.stack([none, none, none, one, x, y, x * y, y * y], axis=1)
-    slope_y, slope_x = (slope.ravel()[chosen, np.newaxis] for slope in np.gradient(image[..., 0]))
-    motion = np.einsum("ij,jk->ik", slope_x * along_x + slope_y * along_y, freedom)
-    shape = polynomials(chosen, explained.pixels.shape, 2)
-    blurred = explained.blurred[..., 0].ravel()[chosen, np.newaxis]
-    columns = np.concatenate([motion, shape * blurred, shape], axis=1)
-    left = (comparison.defocused[..., 0] - image[..., 0]).ravel()[chosen].astype(np.float64)
-    found = least_squares(columns, left, huber_weights(left))[: freedom.shape[1]]
-    a = freedom @ found
-    height, width = explained.pixels.shape
-    scale = max(height, width) / 2
-    top, left_ = comparison.box[:2]
-    to_places = np.array(
-        [[1 / scale, 0, -(left_ + (width - 1) / 2) / scale], [0, 1 / scale, -(top + (height - 1) / 2) / scale], [0, 0, 1]]
+def _agreement(grey: Pair, view: View, blur: Blur) -> tuple[float, FloatArray]:
+    """Return the correlation of photo and model in surroundings a few times as wide as the PSF: all in all, and each.
+
+    What is smoother than that tells photos of different scenes little.
+    """
+    comparison = Comparison(grey, view, blur.reach)
+    explained = comparison.explain(view, blur)
+    pixels = explained.pixels.astype(np.float32)
+    sigma = max(2 * blur.sigma, 3.0)
+    weight = gaussian_filter(pixels, sigma) + np.float32(1e-6)
+
+    def mean(values: FloatArray) -> FloatArray:
+        around: FloatArray = gaussian_filter(values * pixels, sigma) / weight
+        return around
+
+    ours, theirs = (encode(image[..., 0]) for image in (comparison.defocused, explained.image()))
+    common = mean(ours * theirs) - mean(ours) * mean(theirs)
+    our_power, their_power = (np.maximum(mean(v * v) - mean(v) ** 2, 0) for v in (ours, theirs))
+    powers = (our_power * pixels).sum(dtype=np.float64) * (their_power * pixels).sum(dtype=np.float64)
+    score = float((common * pixels).sum(dtype=np.float64)) / max(float(np.sqrt(powers)), 1e-12)
+    local = (common + _NOISE**2) / np.sqrt((our_power + _NOISE**2) * (their_power + _NOISE**2))
+    shape = grey.mask.shape
+    return score, spread(np.clip(local, 0, 1) * pixels, comparison.box, 1, shape)
+
+
+def _report(colour: Pair, small: Pair, scale: int, view: View, blur: Blur, psf: FloatArray | None) -> Registration:
+    """Fit the exposure of each channel, and judge what has come of it."""
+    score, agreement = _agreement(small, view, blur)
+    shape = colour.mask.shape
+    reduced = colour.at_scale(scale)
+    comparison = Comparison(reduced, view, blur.reach)
+    explained = _exposed(comparison, view, blur, psf if scale == 1 else None)
+    before = Comparison(reduced, View(), blur.reach)
+    whole = blur.at_scale(1 / scale)
+    coordinates = np.moveaxis(view.from_scale(scale, shape).seen_from((0, 0, *shape)), 0, -1)
+    covered = ((coordinates >= 0) & (coordinates <= np.array(colour.focused.shape[:2]) - 1)).all(axis=-1)
+    gain, offset = surfaces(explained.coefficients, *comparison.places(scale, shape))
+    return Registration(
+        coordinates=coordinates,
+        covered=covered,
+        mask=colour.mask,
+        gain=gain,
+        offset=offset,
+        psf=whole.psf if psf is None else psf,
+        blur=whole,
+        residual=explained.residual,
+        residual_before=before.explain(View(), before.fit_blur(View(), degree=0), degree=0).residual,
+        agreement=spread(agreement, (0, 0, *agreement.shape), scale, shape),
+        score=score,
+        focused_blur=_own_blur(colour, coordinates, covered),
+        problem=_problem(np.count_nonzero(explained.pixels) / max(np.count_nonzero(comparison.inside), 1), score, whole),
     )
-    small = np.array([[1 + a[1] / scale, a[2] / scale, a[0] / scale], [a[4] / scale, 1 + a[5] / scale, a[3] / scale], [-a[6] / scale, -a[7] / scale, 1]])
-    return np.linalg.solve(to_places, small @ to_places), float(np.abs(a).max())
 
 
-def agreement(defocused: FloatArray, explained: Explanation, blur: Blur) -> float:
-    """Correlation"""
-    sigma = max(4 * blur.sigma, 4)
-    w = explained.pixels.astype(np.float32)
-    total = gaussian_filter(w, sigma) + 1e-6
-    mean = lambda v: gaussian_filter(v * w, sigma) / total
-    d, m = defocused[..., 0], explained.image()[..., 0]
-    dd, mm, dm = mean(d * d) - mean(d) ** 2, mean(m * m) - mean(m) ** 2, mean(d * m) - mean(d) * mean(m)
-    return float((dm * w).sum() / np.sqrt((dd * w).sum() * (mm * w).sum()))
+def _exposed(comparison: Comparison, view: View, blur: Blur, psf: FloatArray | None) -> Explanation:
+    """Let gain and offset vary over the photo if that explains more."""
+    constant, varying = (comparison.explain(view, blur, degree=degree, psf=psf) for degree in (0, 2))
+    return varying if varying.residual < _LEFT_BY_VARIATION * constant.residual else constant
+
+
+def _own_blur(pair: Pair, coordinates: FloatArray, covered: BoolArray) -> float:
+    """Return the median radius of the focused photo's own blur where it is seen from the mask; NaN: nowhere."""
+    seen = np.rint(coordinates[pair.mask & covered]).astype(np.intp)
+    if not len(seen):
+        return float("nan")
+    top, left = np.maximum(seen.min(axis=0) - _CONTEXT, 0)
+    bottom, right = seen.max(axis=0) + _CONTEXT
+    part = encode(np.ascontiguousarray(pair.focused[top:bottom, left:right]))
+    estimate = estimate_blur(part if part.shape[2] == 3 else part[..., 0], threads=1)
+    there = tuple((seen - (top, left)).T)
+    radius, confidence = estimate.radius[there], estimate.confidence[there]
+    return float(np.median(radius[confidence >= np.median(confidence)]))
+
+
+def _problem(covered: float, score: float, blur: Blur) -> str:
+    """Say why a registration is not to be believed."""
+    if covered < _FEWEST_COVERED:
+        return "the focused photo does not show what the mask is on"
+    if score < _SAME_SCENE:
+        return "the photos do not show the same scene"
+    if blur.sigma < _LEAST_BLUR:
+        return "the focused photo is no sharper there"
+    return ""

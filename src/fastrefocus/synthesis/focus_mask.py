@@ -1,0 +1,41 @@
+"""Where a focused photo is sharper than the photo it is to help."""
+
+import numpy as np
+from scipy.ndimage import binary_closing, binary_opening, gaussian_filter
+from skimage.morphology import remove_small_holes, remove_small_objects
+
+from fastrefocus.arrays import BoolArray, FloatArray
+from fastrefocus.light import encode
+from fastrefocus.synthesis.comparison import Blur, Comparison, Pair
+from fastrefocus.synthesis.view import View, spread
+
+_MOST_PIXELS = 500_000  # at which sharpness is compared
+_AROUND = 5.0  # pixels, standard deviation of the surroundings that have a say
+_NOISE = 0.006  # of encoded slopes, after some smoothing
+_SHARPER = 1.5  # times as large slopes, in energy
+_LEAST_SHARE = 0.003  # of the photo: smaller parts and holes are not believed
+
+
+def find_out_of_focus(pair: Pair, view: View) -> BoolArray:
+    """Return where the focused photo, seen from the defocused one, has the steeper slopes, (H, W) bool.
+
+    The photos are grey, (H, W, 1), and the pair's mask says where to look. Places without texture follow their
+    surroundings.
+    """
+    factor = pair.scale_for(_MOST_PIXELS)
+    small, view = pair.at_scale(factor), view.at_scale(factor)
+    comparison = Comparison(small, view, 2)
+    explained = comparison.explain(view, Blur(0.25))
+    photos = explained.image()[..., 0], comparison.defocused[..., 0]
+    theirs, ours = (_slopes(encode(photo)) for photo in photos)
+    vote = np.log((theirs + _NOISE**2) / (ours + _NOISE**2)) * (theirs + ours) * explained.pixels
+    sharper = gaussian_filter(vote, 2 * _AROUND) > np.log(_SHARPER) * gaussian_filter(theirs + ours, 2 * _AROUND)
+    least = int(_LEAST_SHARE * small.mask.size)
+    sharper = binary_closing(binary_opening(sharper, iterations=3), iterations=3)
+    sharper = remove_small_holes(remove_small_objects(sharper, least), least)
+    return (spread(sharper.astype(np.float32), comparison.box, factor, pair.mask.shape) > 0.5) & pair.mask
+
+
+def _slopes(image: FloatArray) -> FloatArray:
+    energy = sum(np.square(slope) for slope in np.gradient(gaussian_filter(image, 1)))
+    return np.asarray(gaussian_filter(energy, _AROUND))
