@@ -130,13 +130,17 @@ class Comparison:
         blurred = _convolved(_spectrum(sharp), blur.psf if psf is None else psf, self.box[2:])
         return self._fit(blurred, self._compared(covered, blur), degree)
 
+    def flat_residual(self, pixels: BoolArray) -> float:
+        """Return what a smooth picture, an offset alone, would leave."""
+        return self._fit(np.zeros_like(self.defocused), pixels, 2).residual
+
     def fit_blur(
         self, view: View, *, around: Blur | None = None, shapes: tuple[str, ...] = ("gaussian",), degree: int = 2
     ) -> Blur:
         """Return the blur that leaves the least; `around`: near this one only."""
         sharp, covered = self.focused(view)
         spectrum = _spectrum(sharp)
-        largest = max(min(self.box[2:]) / 8, 4 * _SMALLEST_SIGMA)
+        largest = max(min(self.box[2:]) / 12, 4 * _SMALLEST_SIGMA)
         pixels = self._compared(covered, around or Blur(1))
 
         def residual(log_sigma: float, shape: str) -> float:

@@ -11,7 +11,7 @@ from fastrefocus.synthesis.view import View, spread
 #: Of TV-L1, one round after another: a stiff flow first, then one that follows the photos more closely.
 _ATTACHMENTS = (5, 15, 40)
 
-_MOST_PIXELS = 400_000  # of the window: a flow is smooth, and found on a reduced copy of a larger one
+_LONGEST_SIDE = 600  # pixels of the mask's box: a flow is smooth, and found on a reduced copy of a larger one
 _LOWERS = 0.98  # of the residual around a pixel: what the flow has to leave at most
 
 
@@ -19,18 +19,18 @@ def add_flow(pair: Pair, view: View, blur: Blur) -> View:
     """Return the view of two grey photos, (H, W, 1), with a flow where that lowers the residual."""
     from skimage.registration import optical_flow_tvl1
 
-    factor = pair.scale_for(_MOST_PIXELS)
+    factor = -(-pair.side() // _LONGEST_SIDE)
     small, plain, blur = pair.at_scale(factor), view.at_scale(factor), blur.at_scale(factor)
     comparison = Comparison(small, plain, blur.reach)
     flow = np.zeros((2, *comparison.box[2:]), np.float32)
     explained = comparison.explain(plain, blur)
+    with_flow = explained
     for attachment in _ATTACHMENTS:
-        image = encode(explained.image()[..., 0])
-        aim = np.where(explained.pixels, encode(comparison.defocused[..., 0]), image)
-        proposed = _after(flow, optical_flow_tvl1(aim, image, attachment=attachment))
-        found = comparison.explain(_with_flow(plain, proposed, comparison, small.mask.shape), blur)
-        flow += _lowered(comparison, explained, found) * (proposed - flow)
-        explained = comparison.explain(_with_flow(plain, flow, comparison, small.mask.shape), blur)
+        image = encode(with_flow.image()[..., 0])
+        aim = np.where(with_flow.pixels, encode(comparison.defocused[..., 0]), image)
+        flow = _after(flow, optical_flow_tvl1(aim, image, attachment=attachment))
+        with_flow = comparison.explain(_flowing(plain, flow, comparison, small.mask.shape), blur)
+    flow *= _lowered(comparison, explained, with_flow)
     enlarged = [spread(factor * plane, comparison.box, factor, pair.mask.shape) for plane in flow]
     return View(view.homography, np.stack(enlarged, axis=-1))
 
@@ -41,7 +41,7 @@ def _after(flow: FloatArray, change: FloatArray) -> FloatArray:
     return change + np.stack([map_coordinates(plane, places, order=1, mode="nearest") for plane in flow])
 
 
-def _with_flow(view: View, flow: FloatArray, comparison: Comparison, shape: tuple[int, ...]) -> View:
+def _flowing(view: View, flow: FloatArray, comparison: Comparison, shape: tuple[int, ...]) -> View:
     return View(view.homography, np.stack([spread(plane, comparison.box, 1, shape) for plane in flow], axis=-1))
 
 

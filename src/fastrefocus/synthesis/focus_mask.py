@@ -1,8 +1,7 @@
 """Where a focused photo is sharper than the photo it is to help."""
 
 import numpy as np
-from scipy.ndimage import binary_closing, binary_opening, gaussian_filter
-from skimage.morphology import remove_small_holes, remove_small_objects
+from scipy.ndimage import binary_closing, binary_opening, gaussian_filter, label
 
 from fastrefocus.arrays import BoolArray, FloatArray
 from fastrefocus.light import encode
@@ -32,8 +31,17 @@ def find_out_of_focus(pair: Pair, view: View) -> BoolArray:
     sharper = gaussian_filter(vote, 2 * _AROUND) > np.log(_SHARPER) * gaussian_filter(theirs + ours, 2 * _AROUND)
     least = int(_LEAST_SHARE * small.mask.size)
     sharper = binary_closing(binary_opening(sharper, iterations=3), iterations=3)
-    sharper = remove_small_holes(remove_small_objects(sharper, least), least)
+    sharper = ~_without_small(~_without_small(sharper, least), least)
     return (spread(sharper.astype(np.float32), comparison.box, factor, pair.mask.shape) > 0.5) & pair.mask
+
+
+def _without_small(mask: BoolArray, least: int) -> BoolArray:
+    """Return the mask without parts of fewer pixels."""
+    parts, _ = label(mask)
+    large = np.bincount(parts.ravel()) >= least
+    large[0] = False
+    kept: BoolArray = large[parts]
+    return kept
 
 
 def _slopes(image: FloatArray) -> FloatArray:
