@@ -210,7 +210,8 @@ def _report(
     whole = blur.at_scale(1 / scale)
     coordinates = np.moveaxis(view.from_scale(scale, shape).seen_from((0, 0, *shape)), 0, -1)
     covered = ((coordinates >= 0) & (coordinates <= np.array(colour.focused.shape[:2]) - 1)).all(axis=-1)
-    gain, offset = surfaces(explained.coefficients, *comparison.places(scale, shape))
+    exposure = surfaces(explained.coefficients, *comparison.places(scale, shape))
+    gain, offset = (_kept_in_range(values, colour.mask) for values in exposure)
     return Registration(
         coordinates=coordinates,
         covered=covered,
@@ -232,6 +233,14 @@ def _exposed(comparison: Comparison, view: View, blur: Blur, psf: FloatArray | N
     """Let gain and offset vary over the photo if that explains more."""
     constant, varying = (comparison.explain(view, blur, degree=degree, psf=psf) for degree in (0, 2))
     return varying if varying.residual < _LEFT_BY_VARIATION * constant.residual else constant
+
+
+def _kept_in_range(values: FloatArray, mask: BoolArray) -> FloatArray:
+    """Return a channel's gains or offsets, (H, W, C), without those beyond the mask that none inside reaches."""
+    if values.shape[:2] != mask.shape:
+        return values
+    inside = values[mask]
+    return np.clip(values, inside.min(axis=0), inside.max(axis=0))
 
 
 def _own_blur(pair: Pair, coordinates: FloatArray, covered: BoolArray) -> float:
