@@ -17,7 +17,7 @@ _FEWEST = 8  # pairs of keypoints that a view may rest on
 _NEAR = 12  # pixels around the mask in which keypoints count
 _TOLERANCE = 2.0  # pixels
 _SEED = 7
-_SCALES = (0.4, 2.5)
+_SCALES = (0.45, 2.2)
 
 
 def guess_views(defocused: FloatArray, focused: FloatArray, mask: BoolArray) -> list[Matrix]:

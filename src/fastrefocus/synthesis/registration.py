@@ -30,8 +30,8 @@ _MOST_PIXELS = 1_500_000  # of the mask at the finest: a larger one is blurred e
 _LEFT_BY_HOMOGRAPHY, _LEFT_BY_VARIATION, _LEFT_BY_FLOW = 0.99, 0.98, 0.95
 
 #: Of what a smooth picture leaves, the homography explains 0.53 to 0.95 in pairs of the same scene, the stereo pair
-#: being the least, and at most 0.14 in pairs of different ones. A flow could make anything of anything.
-_SAME_SCENE = 0.33
+#: being the least, and at most 0.37 in pairs of different ones. A flow could make anything of anything.
+_SAME_SCENE = 0.45
 
 _AGREEING = 0.97  # mean agreement from which on a flow has nothing to add
 _FEWEST_COVERED = 0.25  # of the mask's pixels

@@ -13,7 +13,8 @@ Matrix = npt.NDArray[np.float64]
 #: Top, left, height and width of a window of a photo, pixels; it may reach beyond the photo.
 Box = tuple[int, int, int, int]
 
-_SCALES = (0.4, 2.5)  # magnifications that are credible
+#: What is credible of a view: radians, ratio of the largest to the smallest magnification, and magnification.
+_MOST_TURN, _MOST_STRETCH, _MOST_SCALE = 0.5, 1.4, 2.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +58,24 @@ class View:
         return seen
 
     def is_credible(self, box: Box) -> bool:
-        """Whether the homography leaves the window in front of the camera, unmirrored, and about as large."""
+        """Whether the homography leaves a window in front of the camera, and there neither turns nor distorts it much.
+
+        Looked at are its derivatives at the window's corners.
+        """
         top, left, height, width = box
         h = self.homography
         corners = np.array([[x, y, 1.0] for x in (left, left + width) for y in (top, top + height)]) @ h.T
-        if not np.isfinite(h).all() or corners[:, 2].min() <= 0.2 * corners[:, 2].max():
+        if not np.isfinite(h).all() or corners[:, 2].min() <= 0:
             return False
-        # A homography's local change of area is det(H) / depth^3.
-        areas = np.linalg.det(h) / corners[:, 2] ** 3
-        return bool(_SCALES[0] ** 2 < areas.min() and areas.max() < _SCALES[1] ** 2)
+        for x, y, depth in corners:
+            slopes = (h[:2, :2] - np.outer([x / depth, y / depth], h[2, :2])) / depth
+            largest, smallest = np.linalg.svd(slopes, compute_uv=False)
+            turn = np.arctan2(slopes[1, 0] - slopes[0, 1], slopes[0, 0] + slopes[1, 1])
+            if np.linalg.det(slopes) <= 0 or abs(turn) > _MOST_TURN or largest > _MOST_STRETCH * smallest:
+                return False
+            if smallest < 1 / _MOST_SCALE or largest > _MOST_SCALE:
+                return False
+        return True
 
 
 def crop(image: FloatArray, box: Box) -> FloatArray:
