@@ -77,8 +77,7 @@ def test_view_and_blur_are_found(name, psf):
 
 def test_exposure_that_varies_is_found():
     focused = sample("coffee")
-    height, width = focused.shape[:2]
-    x = np.linspace(-1, 1, width, dtype=np.float32)[np.newaxis, :, np.newaxis]
+    x = np.linspace(-1, 1, focused.shape[1], dtype=np.float32)[np.newaxis, :, np.newaxis]
     gain = np.array([0.95, 0.85, 0.9], np.float32) * (1 - 0.2 * x**2 + 0.05 * x)
     defocused, mask, truth = taken_from(focused, homography(focused.shape, scale=1.03), disk_psf(7), gain)
     found = register(defocused, exposed_again(focused), mask)
@@ -193,7 +192,9 @@ def test_empty_mask_is_refused():
 def test_view_at_another_scale_and_back():
     view = View(homography((300, 400), scale=1.04, degrees=3, shift=(9, -5), tilt=(0.03, 0.02)))
     everywhere = (0, 0, 300, 400)
-    np.testing.assert_allclose(view.at_scale(4).from_scale(4).seen_from(everywhere), view.seen_from(everywhere), atol=1e-3)
+    np.testing.assert_allclose(
+        view.at_scale(4).from_scale(4).seen_from(everywhere), view.seen_from(everywhere), atol=1e-3
+    )
     of_large_pixel = view.seen_from((40, 40, 2, 2)).mean(axis=(1, 2))  # (20, 20) of those twice as wide
     np.testing.assert_allclose(2 * view.at_scale(2).seen_from((20, 20, 1, 1))[:, 0, 0] + 0.5, of_large_pixel, atol=0.01)
 

@@ -76,7 +76,8 @@ class Pair(NamedTuple):
 
     def at_scale(self, factor: int) -> "Pair":
         """Return copies whose pixels are `factor` times as wide."""
-        mask = reduced(self.mask.astype(np.float32), factor) > 0.5
+        share = reduced(self.mask.astype(np.float32), factor)
+        mask = share >= min(0.5, share.max())  # so that something is left of a thin mask
         return Pair(reduced(self.defocused, factor), reduced(self.focused, factor), mask)
 
     def side(self) -> int:
@@ -103,7 +104,7 @@ class Comparison:
             outside = np.arange(self.box[axis], self.box[axis] + self.box[axis + 2])
             outside = (outside < 0) | (outside >= mask.shape[axis])
             self.inside[outside if axis == 0 else np.s_[:, outside]] = False
-        self.inside &= (self.defocused < _CLIPPED).all(axis=-1)
+        self.inside = self.inside & np.all(self.defocused < _CLIPPED, axis=-1)
         self._deviation = _deviation(self.defocused, self.inside)
         self._focused_shape = focused.shape[:2]
         seen = view.seen_from(self.box)
@@ -162,7 +163,10 @@ class Comparison:
 
         Beyond the window it is that of the window's border.
         """
-        y, x = (((np.arange(size) - (factor - 1) / 2) / factor - start) for size, start in zip(shape, self.box, strict=False))
+        y, x = (
+            ((np.arange(size) - (factor - 1) / 2) / factor - start)
+            for size, start in zip(shape, self.box, strict=False)
+        )
         scale = max(self.box[2:]) / 2
         height, width = self.box[2:]
         y, x = (np.clip(line, 0, size - 1) - (size - 1) / 2 for line, size in ((y, height), (x, width)))
@@ -172,7 +176,8 @@ class Comparison:
         """Return the pixels inside the mask whose light comes from what the focused photo covers."""
         if covered.all():
             return self.inside
-        return self.inside & ~maximum_filter(~covered, 2 * int(np.ceil(2 * blur.sigma)) + 1)
+        shown: BoolArray = self.inside & ~maximum_filter(~covered, 2 * int(np.ceil(2 * blur.sigma)) + 1)
+        return shown
 
     def _fit(self, blurred: FloatArray, pixels: BoolArray, degree: int) -> Explanation:
         """Fit gain and offset by least squares that count large differences less (Huber's)."""
@@ -196,8 +201,8 @@ class Comparison:
 
 def places(height: int, width: int) -> tuple[Matrix, Matrix]:
     """Return the (x, y) of a window's pixels, (1, w) and (h, 1), its longer side being from -1 to 1."""
-    scale = max(height, width) / 2
-    y, x = ((np.arange(size) - (size - 1) / 2) / scale for size in (height, width))
+    scale = float(max(height, width) / 2)
+    y, x = ((np.arange(size, dtype=np.float64) - (size - 1) / 2) / scale for size in (height, width))
     return x[np.newaxis], y[:, np.newaxis]
 
 

@@ -38,7 +38,8 @@ def add_flow(pair: Pair, view: View, blur: Blur) -> View:
 def _after(flow: FloatArray, change: FloatArray) -> FloatArray:
     """Return the flow that goes where the change leads, and on from there."""
     places = np.indices(flow.shape[1:], np.float32) + change
-    return change + np.stack([map_coordinates(plane, places, order=1, mode="nearest") for plane in flow])
+    moved: FloatArray = change + np.stack([map_coordinates(plane, places, order=1, mode="nearest") for plane in flow])
+    return moved
 
 
 def _flowing(view: View, flow: FloatArray, comparison: Comparison, shape: tuple[int, ...]) -> View:

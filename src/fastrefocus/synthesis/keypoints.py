@@ -1,4 +1,4 @@
-"""First guesses of the view from which a focused photo was taken: phase correlation, and keypoints of a reduced copy."""
+"""First guesses of the view from which a focused photo was taken: phase correlation, and keypoints of small copies."""
 
 import warnings
 
@@ -55,8 +55,9 @@ def _keypoints(image: FloatArray, where: BoolArray) -> tuple[Matrix, npt.NDArray
         detector.detect_and_extract(image)
     except (RuntimeError, ValueError):  # nothing found, or a photo of a few pixels
         return np.empty((0, 2)), np.empty((0, 128), np.uint8)
-    chosen = where[tuple(detector.keypoints.T)]
-    return detector.keypoints[chosen, ::-1].astype(np.float64), detector.descriptors[chosen]
+    places, descriptors = np.asarray(detector.keypoints), np.asarray(detector.descriptors)
+    chosen = where[tuple(places.T)]
+    return places[chosen, ::-1].astype(np.float64), descriptors[chosen]
 
 
 def _matched(
@@ -79,7 +80,7 @@ def _from_pairs(source: Matrix, target: Matrix) -> list[Matrix]:
         warnings.simplefilter("ignore")  # of samples that determine no view
         similarity, agreeing = ransac(
             (source, target), SimilarityTransform, min_samples=2, residual_threshold=_TOLERANCE, max_trials=1000,
-            rng=_SEED, is_model_valid=_is_plausible,
+            rng=_SEED, is_model_valid=lambda model, *_: _SCALES[0] < model.scale < _SCALES[1],
         )  # fmt: skip
         if similarity is None or agreeing.sum() < _FEWEST:
             return []
@@ -87,7 +88,3 @@ def _from_pairs(source: Matrix, target: Matrix) -> list[Matrix]:
         homography.estimate(source[agreeing], target[agreeing])
     views = [similarity.params, homography.params]
     return [view for view in views if np.isfinite(view).all() and np.linalg.det(view[:2, :2]) > 0]
-
-
-def _is_plausible(model: object, *_: object) -> bool:
-    return _SCALES[0] < model.scale < _SCALES[1]  # type: ignore[attr-defined]

@@ -175,7 +175,7 @@ def _explained(grey: Pair, view: View, blur: Blur) -> float:
     comparison = Comparison(grey, view, blur.reach)
     explained = comparison.explain(view, blur)
     flat = comparison.flat_residual(explained.pixels)
-    return 1 - explained.residual / flat if np.isfinite(flat) and flat > 0 else 0.0
+    return float(1 - explained.residual / flat) if np.isfinite(flat) and flat > 0 else 0.0
 
 
 def _agreement(grey: Pair, view: View, blur: Blur) -> FloatArray:
@@ -209,7 +209,7 @@ def _report(
     before = Comparison(reduced, View(), blur.reach)
     whole = blur.at_scale(1 / scale)
     coordinates = np.moveaxis(view.from_scale(scale, shape).seen_from((0, 0, *shape)), 0, -1)
-    covered = ((coordinates >= 0) & (coordinates <= np.array(colour.focused.shape[:2]) - 1)).all(axis=-1)
+    covered = np.all((coordinates >= 0) & (coordinates <= np.array(colour.focused.shape[:2]) - 1), axis=-1)
     exposure = surfaces(explained.coefficients, *comparison.places(scale, shape))
     gain, offset = (_kept_in_range(values, colour.mask) for values in exposure)
     return Registration(
@@ -225,7 +225,7 @@ def _report(
         agreement=spread(agreement, (0, 0, *agreement.shape), scale, shape),
         score=score,
         focused_blur=_own_blur(colour, coordinates, covered),
-        problem=_problem(np.count_nonzero(explained.pixels) / max(np.count_nonzero(comparison.inside), 1), score, whole),
+        problem=_problem(comparison, explained, score, whole),
     )
 
 
@@ -257,9 +257,9 @@ def _own_blur(pair: Pair, coordinates: FloatArray, covered: BoolArray) -> float:
     return float(np.median(radius[confidence >= np.median(confidence)]))
 
 
-def _problem(covered: float, score: float, blur: Blur) -> str:
+def _problem(comparison: Comparison, explained: Explanation, score: float, blur: Blur) -> str:
     """Say why a registration is not to be believed."""
-    if covered < _FEWEST_COVERED:
+    if np.count_nonzero(explained.pixels) < _FEWEST_COVERED * np.count_nonzero(comparison.inside):
         return "the focused photo does not show what the mask is on"
     if score < _SAME_SCENE:
         return "the photos do not show the same scene"

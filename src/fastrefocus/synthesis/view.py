@@ -1,6 +1,7 @@
 """The view: where the pixels of a defocused photo are seen in a focused one; and copies of photos at smaller scales."""
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,8 @@ from scipy.ndimage import map_coordinates
 from fastrefocus.arrays import FloatArray
 
 Matrix = npt.NDArray[np.float64]
+
+_Value = TypeVar("_Value", bound=np.generic)
 
 #: Top, left, height and width of a window of a photo, pixels; it may reach beyond the photo.
 Box = tuple[int, int, int, int]
@@ -31,7 +34,7 @@ class View:
         """Return the view between copies whose pixels are `factor` times as wide."""
         enlarge = _enlargement(factor)
         flow = None if self.flow is None else reduced(self.flow, factor) / np.float32(factor)
-        return View(_normalised(np.linalg.solve(enlarge, self.homography @ enlarge)), flow)
+        return View(_normalised(np.linalg.inv(enlarge) @ self.homography @ enlarge), flow)
 
     def from_scale(self, factor: int, shape: tuple[int, ...] = ()) -> "View":
         """Undo `at_scale`; a view with a flow needs the photo's shape."""
@@ -78,7 +81,7 @@ class View:
         return True
 
 
-def crop(image: FloatArray, box: Box) -> FloatArray:
+def crop(image: npt.NDArray[_Value], box: Box) -> npt.NDArray[_Value]:
     """Return a window of an image, whose border goes on beyond it."""
     rows = np.clip(np.arange(box[0], box[0] + box[2]), 0, image.shape[0] - 1)
     columns = np.clip(np.arange(box[1], box[1] + box[3]), 0, image.shape[1] - 1)
@@ -90,8 +93,9 @@ def reduced(image: FloatArray, factor: int) -> FloatArray:
     if factor == 1:
         return image
     height, width = (size // factor for size in image.shape[:2])
-    squares = image[: height * factor, : width * factor].reshape(height, factor, width, factor, -1)
-    return squares.mean(axis=(1, 3), dtype=np.float32).reshape(height, width, *image.shape[2:])
+    squares: FloatArray = image[: height * factor, : width * factor].reshape(height, factor, width, factor, -1)
+    means: FloatArray = squares.mean(axis=(1, 3), dtype=np.float32)
+    return means.reshape(height, width, *image.shape[2:])
 
 
 def spread(window: FloatArray, box: Box, factor: int, shape: tuple[int, ...]) -> FloatArray:
@@ -110,4 +114,5 @@ def _enlargement(factor: int) -> Matrix:
 
 
 def _normalised(homography: Matrix) -> Matrix:
-    return homography / homography[2, 2]
+    scaled: Matrix = homography / homography[2, 2]
+    return scaled
