@@ -1,0 +1,58 @@
+"""A dense flow for what no homography describes: parallax, lens distortion, things that moved."""
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+from fastrefocus.arrays import FloatArray
+from fastrefocus.light import encode
+from fastrefocus.synthesis.comparison import Blur, Comparison, Explanation, Pair
+from fastrefocus.synthesis.view import View, spread
+
+#: Of TV-L1, one round after another: a stiff flow first, then one that follows the photos more closely.
+_ATTACHMENTS = (5, 15, 40)
+
+_LONGEST_SIDE = 600  # pixels of the mask's box: a flow is smooth, and found on a reduced copy of a larger one
+_LOWERS = 0.98  # of the residual around a pixel: what the flow has to leave at most
+
+
+def add_flow(pair: Pair, view: View, blur: Blur) -> View:
+    """Return the view of two grey photos, (H, W, 1), with a flow where that lowers the residual."""
+    from skimage.registration import optical_flow_tvl1
+
+    factor = -(-pair.side() // _LONGEST_SIDE)
+    small, plain, blur = pair.at_scale(factor), view.at_scale(factor), blur.at_scale(factor)
+    comparison = Comparison(small, plain, blur.reach)
+    flow = np.zeros((2, *comparison.box[2:]), np.float32)
+    explained = comparison.explain(plain, blur)
+    with_flow = explained
+    for attachment in _ATTACHMENTS:
+        image = encode(with_flow.image()[..., 0])
+        aim = np.where(with_flow.pixels, encode(comparison.defocused[..., 0]), image)
+        flow = _after(flow, optical_flow_tvl1(aim, image, attachment=attachment))
+        with_flow = comparison.explain(_flowing(plain, flow, comparison, small.mask.shape), blur)
+    flow *= _lowered(comparison, explained, with_flow)
+    enlarged = [spread(factor * plane, comparison.box, factor, pair.mask.shape) for plane in flow]
+    return View(view.homography, np.stack(enlarged, axis=-1))
+
+
+def _after(flow: FloatArray, change: FloatArray) -> FloatArray:
+    """Return the flow that goes where the change leads, and on from there."""
+    places = np.indices(flow.shape[1:], np.float32) + change
+    moved: FloatArray = change + np.stack([map_coordinates(plane, places, order=1, mode="nearest") for plane in flow])
+    return moved
+
+
+def _flowing(view: View, flow: FloatArray, comparison: Comparison, shape: tuple[int, ...]) -> View:
+    return View(view.homography, np.stack([spread(plane, comparison.box, 1, shape) for plane in flow], axis=-1))
+
+
+def _lowered(comparison: Comparison, before: Explanation, after: Explanation) -> FloatArray:
+    """Return how far the surroundings of each pixel agree that the flow lowered the residual, 0..1."""
+    pixels = (before.pixels & after.pixels).astype(np.float32)
+
+    def around(values: FloatArray) -> FloatArray:
+        mean: FloatArray = gaussian_filter(values * pixels, 4) / (gaussian_filter(pixels, 4) + np.float32(1e-3))
+        return mean
+
+    old, new = (around(np.abs(e.image() - comparison.defocused)[..., 0]) for e in (before, after))
+    return around((new < _LOWERS * old).astype(np.float32))

@@ -1,0 +1,231 @@
+import numpy as np
+import pytest
+from scipy.ndimage import convolve, gaussian_filter, map_coordinates
+
+from fastrefocus import disk_psf, gaussian_psf, read_photo
+from fastrefocus.light import decode, encode
+from fastrefocus.samples import load_sample
+from fastrefocus.synthesis.comparison import Blur, Comparison, Pair
+from fastrefocus.synthesis.gauss_newton import HOMOGRAPHY, SIMILARITY, improve
+from fastrefocus.synthesis.registration import register
+from fastrefocus.synthesis.view import View, reduced, spread
+
+NOISE = 0.01
+
+
+def sample(name):
+    return decode(load_sample(name).pixels)[::2, ::2]
+
+
+def homography(shape, *, scale=1.0, degrees=0.0, shift=(0.0, 0.0), tilt=(0.0, 0.0)):
+    """A change of view about the photo's centre."""
+    height, width = shape[:2]
+    centre = np.array([[1, 0, width / 2], [0, 1, height / 2], [0, 0, 1]])
+    cos, sin = scale * np.cos(np.deg2rad(degrees)), scale * np.sin(np.deg2rad(degrees))
+    change = np.array([[cos, -sin, shift[0]], [sin, cos, shift[1]], [tilt[0] / width, tilt[1] / height, 1]])
+    return centre @ change @ np.linalg.inv(centre)
+
+
+def blurred(image, psf):
+    return convolve(image, psf if image.ndim == 2 else psf[..., np.newaxis], mode="mirror")
+
+
+def exposed_again(light):
+    noisy = encode(np.clip(light, 0, 1).astype(np.float32)) + np.random.default_rng(0).normal(0, NOISE, light.shape)
+    return decode((np.round(np.clip(noisy, 0, 1) * 255) / 255).astype(np.float32))
+
+
+def taken_from(focused, matrix, psf, gain=1.0):
+    """The photo that a camera at another place takes out of focus, its mask, and where its pixels are in `focused`."""
+    seen = View(matrix).seen_from((0, 0, *focused.shape[:2]))
+    planes = [map_coordinates(focused[..., i], seen, order=3, mode="mirror") for i in range(3)]
+    defocused = exposed_again(blurred(np.stack(planes, axis=-1), psf) * gain)
+    mask = np.zeros(focused.shape[:2], bool)
+    mask[60:-60, 60:-60] = True
+    return defocused, mask, np.moveaxis(seen, 0, -1)
+
+
+def error(registration, truth, defocused):
+    """The median distance to the truth, where the defocused photo has texture."""
+    slopes = np.hypot(*np.gradient(gaussian_filter(defocused.mean(axis=-1), 1)))
+    inside = registration.mask & registration.covered
+    textured = inside & (slopes > np.median(slopes[inside]))
+    return float(np.median(np.hypot(*np.moveaxis(registration.coordinates - truth, -1, 0))[textured]))
+
+
+VIEWS = {
+    "nothing": {},
+    "breathing": {"scale": 1.06},
+    "rotation": {"degrees": 4, "scale": 0.97},
+    "shift": {"shift": (50, -20)},
+    "perspective": {"scale": 1.02, "degrees": 1.5, "shift": (6, -4), "tilt": (0.05, -0.04)},
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("psf", [disk_psf(7), gaussian_psf(2.5)], ids=["disk", "gaussian"])
+def test_view_and_blur_are_found(name, psf):
+    focused = sample("astronaut")
+    defocused, mask, truth = taken_from(focused, homography(focused.shape, **VIEWS[name]), psf)
+    found = register(defocused, exposed_again(focused), mask)
+    assert found.is_believable, found.problem
+    assert error(found, truth, defocused) < 0.1
+    assert found.blur.shape == ("disk" if len(psf) == 7 else "gaussian")
+    assert found.blur.sigma == pytest.approx(1.75 if len(psf) == 7 else 2.5, abs=0.1)
+    assert found.residual <= 1.01 * found.residual_before
+
+
+def test_exposure_that_varies_is_found():
+    focused = sample("coffee")
+    x = np.linspace(-1, 1, focused.shape[1], dtype=np.float32)[np.newaxis, :, np.newaxis]
+    gain = np.array([0.95, 0.85, 0.9], np.float32) * (1 - 0.2 * x**2 + 0.05 * x)
+    defocused, mask, truth = taken_from(focused, homography(focused.shape, scale=1.03), disk_psf(7), gain)
+    found = register(defocused, exposed_again(focused), mask)
+    assert error(found, truth, defocused) < 0.1
+    there = np.broadcast_to(gain, focused.shape)
+    assert np.median(np.abs(found.gain - there)[mask]) < 0.02
+    assert np.median(np.abs(found.offset)[mask]) < 0.01
+
+
+def test_exposure_that_does_not_vary_is_constant():
+    focused = sample("astronaut")
+    defocused, mask, _ = taken_from(focused, np.eye(3), disk_psf(7), np.array([0.8, 0.9, 1.0], np.float32))
+    found = register(defocused, exposed_again(focused), mask)
+    assert found.gain.shape == (1, 1, 3)
+    np.testing.assert_allclose(found.gain.ravel(), [0.8, 0.9, 1.0], atol=0.01)
+
+
+def test_photos_of_different_sizes():
+    focused = sample("astronaut")
+    defocused, mask, truth = taken_from(focused, np.eye(3), disk_psf(7))
+    cut = (slice(20, 240), slice(30, 250))
+    found = register(defocused, exposed_again(focused[cut]), mask)
+    assert found.is_believable
+    assert found.coordinates.shape == (*mask.shape, 2)
+    assert error(found, truth - (20, 30), defocused) < 0.1
+    assert not found.covered[0, 0]
+    assert found.covered[100, 100]
+
+
+def test_grey_reference():
+    focused = sample("astronaut")
+    defocused, mask, truth = taken_from(focused, homography(focused.shape, scale=1.03), disk_psf(7))
+    found = register(defocused, exposed_again(focused).mean(axis=-1), mask)
+    assert found.is_believable
+    assert found.gain.shape[-1] == 1
+    assert error(found, truth, defocused) < 0.1
+
+
+def test_given_psf_is_kept():
+    focused = sample("astronaut")
+    defocused, mask, _ = taken_from(focused, np.eye(3), disk_psf(7))
+    assert register(defocused, exposed_again(focused), mask, disk_psf(7)).psf.shape == (7, 7)
+
+
+def test_mask_is_found():
+    focused = sample("astronaut")
+    out_of_focus = np.zeros(focused.shape[:2], bool)
+    out_of_focus[70:190, 60:200] = True
+    defocused = np.where(out_of_focus[..., np.newaxis], blurred(focused, disk_psf(9)), focused)
+    found = register(exposed_again(defocused), exposed_again(focused))
+    assert found.is_believable
+    assert (found.mask & out_of_focus).sum() > 0.85 * out_of_focus.sum()
+    assert (found.mask & ~out_of_focus).sum() < 0.25 * out_of_focus.sum()
+
+
+def test_different_scenes_are_not_believed():
+    one, other = sample("astronaut")[:200, :256], sample("coffee")
+    defocused, mask, _ = taken_from(one, np.eye(3), disk_psf(7))
+    assert "scene" in register(defocused, other, mask).problem
+
+
+def test_what_is_not_shown_is_not_believed():
+    focused = sample("astronaut")
+    defocused, mask, _ = taken_from(focused, np.eye(3), disk_psf(7))
+    mask[:, 100:] = False
+    assert not register(defocused, exposed_again(focused[:, 130:]), mask).is_believable
+
+
+def test_a_focused_photo_that_is_no_sharper_is_not_believed():
+    sharp = sample("astronaut")
+    defocused, mask, _ = taken_from(sharp, np.eye(3), disk_psf(5))
+    found = register(defocused, exposed_again(blurred(sharp, disk_psf(7))), mask)
+    assert "sharper" in found.problem
+    assert found.focused_blur > 2
+
+
+def test_blur_of_the_focused_photo_is_reported():
+    sharp = sample("astronaut")
+    defocused, mask, _ = taken_from(sharp, np.eye(3), disk_psf(13))
+    found = register(defocused, exposed_again(blurred(sharp, disk_psf(7))), mask)
+    assert found.is_believable
+    assert found.focused_blur == pytest.approx(3.5, abs=1.5)
+
+
+def test_flow_takes_what_no_homography_describes():
+    focused = sample("astronaut")
+    y, x = np.mgrid[: focused.shape[0], : focused.shape[1]].astype(np.float32)
+    truth = np.stack([y + 3 * np.sin(x / 20), x + 3 * np.cos(y / 25)], axis=-1)
+    planes = [map_coordinates(focused[..., i], np.moveaxis(truth, -1, 0), order=3, mode="mirror") for i in range(3)]
+    defocused = exposed_again(blurred(np.stack(planes, axis=-1), disk_psf(5)))
+    mask = np.zeros(focused.shape[:2], bool)
+    mask[30:-30, 30:-30] = True
+    found = register(defocused, exposed_again(focused), mask)
+    assert found.is_believable
+    assert error(found, truth, defocused) < 0.7  # 2 without a flow
+
+
+def test_same_bits_again():
+    focused = sample("coffee")
+    defocused, mask, _ = taken_from(focused, homography(focused.shape, degrees=2), disk_psf(7))
+    one, other = (register(defocused, focused, mask) for _ in range(2))
+    for name in ("coordinates", "gain", "offset", "psf", "agreement"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_empty_mask_is_refused():
+    photo = sample("coffee")
+    with pytest.raises(ValueError, match="mask"):
+        register(photo, photo, np.zeros(photo.shape[:2], bool))
+
+
+def test_view_at_another_scale_and_back():
+    view = View(homography((300, 400), scale=1.04, degrees=3, shift=(9, -5), tilt=(0.03, 0.02)))
+    everywhere = (0, 0, 300, 400)
+    np.testing.assert_allclose(
+        view.at_scale(4).from_scale(4).seen_from(everywhere), view.seen_from(everywhere), atol=1e-3
+    )
+    of_large_pixel = view.seen_from((40, 40, 2, 2)).mean(axis=(1, 2))  # (20, 20) of those twice as wide
+    np.testing.assert_allclose(2 * view.at_scale(2).seen_from((20, 20, 1, 1))[:, 0, 0] + 0.5, of_large_pixel, atol=0.01)
+
+
+def test_reduced_maps_are_spread_where_they_belong():
+    plane = np.add.outer(np.arange(40), 2 * np.arange(60)).astype(np.float32)
+    again = spread(reduced(plane, 4), (0, 0, 10, 15), 4, plane.shape)
+    np.testing.assert_allclose(again[4:-4, 4:-4], plane[4:-4, 4:-4], atol=1e-3)
+
+
+@pytest.mark.parametrize("freedom", [SIMILARITY, HOMOGRAPHY], ids=["similarity", "homography"])
+def test_gauss_newton_comes_to_rest_at_the_truth(freedom):
+    focused = sample("astronaut")
+    truth = homography(focused.shape, scale=1.01, degrees=0.5, shift=(1.5, -1))
+    defocused, mask, _ = taken_from(focused, truth, gaussian_psf(2))
+    pair = Pair(*(photo.mean(axis=-1, keepdims=True) for photo in (defocused, focused)), mask)
+    blur = Blur(2.0)
+    view, _ = improve(Comparison(pair, View(), blur.reach), View(), blur, freedom)
+    box = (60, 60, 136, 136)
+    assert np.abs(view.seen_from(box) - View(truth).seen_from(box)).mean() < 0.05
+
+
+def test_real_pairs_are_believed_and_mixed_ones_are_not(shared):
+    folder = shared / "data" / "multifocus"
+    near, far, other = (
+        decode(read_photo(folder / name).pixels)
+        for name in ("lytro_20/near.png", "lytro_20/far.png", "lytro_12/near.png")
+    )
+    mask = np.zeros(near.shape[:2], bool)
+    mask[220:420, 150:370] = True  # the doll
+    found = register(far, near, mask)
+    assert found.is_believable
+    assert found.score > 0.8
+    assert not register(far, other, mask).is_believable
