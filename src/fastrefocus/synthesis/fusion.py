@@ -1,0 +1,239 @@
+r"""A misfocused photo restored by deconvolution where that is possible, by examples where it is not.
+
+    U, V     the misfocused photo; a focused one
+    G        the PSF, which V is blurred by as well
+    D, H     deconvolution by total variation; the Wiener filter (1 + mu) conj(G) / (\|G\|^2 + mu), weak and linear
+    M        what the patches that match say of a pixel (`matching.vote`)
+
+Two pictures are made, both of a part that the photo itself tells and a part that only the examples can tell:
+
+    copy     H U + M(V - H G V)    is the data-consistency step Z + H (U - G Z) on the picture Z = M(V), but for the
+                                   borders: bands that the lens let through are the photo's, the others the examples'
+    guess    D U + s M(V - D G V)  what deconvolution gets wrong it gets wrong in the examples too; s <= 1 is the share
+                                   of the vote that is not spread
+
+The copy is much better where a match shows the same thing, and worse where it shows something alike; so each pixel is
+a mixture of both, by the misfit of the matches around it.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastrefocus.arrays import BoolArray, FloatArray
+from fastrefocus.deconvolution.deconvolve import deconvolve
+from fastrefocus.deconvolution.selection import choose_lam
+from fastrefocus.errors import ConvergenceWarning
+from fastrefocus.light import decode, encode
+from fastrefocus.progress import Callback, Progress
+from fastrefocus.synthesis.library import Indices
+from fastrefocus.synthesis.matching import Look, Matches, Windows, library_positions, match, vote
+
+_MU = 0.5  # from 0.3 to 1 the pictures differ by 0.3 dB; what is weaker in the photo comes from the examples
+_LEAST_LAM = 0.002  # a PSF is never exact, and its errors grow as noise does
+_GOOD_MISFIT, _BAD_MISFIT = 0.3, 0.6  # the copy up to the one, the guess from the other
+_TRANSITION = 3.0  # standard deviation of the smoothing between them, pixels
+_SPREAD_WEIGHT = 0.3  # of the votes' variance against their square
+_SPREAD_WINDOW = 7  # pixels over which these are averaged
+_QUERY_STEP = 2  # every second pixel of every second row is looked up: 25 patches vote on each even so
+_DOUBT = 0.05  # standard deviation of votes, of encoded values, at which the confidence is a half
+
+
+@dataclass(frozen=True, eq=False)
+class Fusion:
+    """A restored photo.
+
+    Attributes
+    ----------
+    image : ndarray
+        (H, W, C) float32, linear light; outside the mask the photo.
+    copied : ndarray
+        (H, W) float32: the share of the copy at each pixel, 0..1; 0 outside the mask.
+    confidence : ndarray
+        (H, W) float32, 0..1, by the misfit of the matches and the spread of their votes; NaN outside the mask.
+    source : ndarray
+        (H, W, 3) int32: photo, row and column that the nearest match shows at each pixel; -1 outside the mask.
+    """
+
+    image: FloatArray
+    copied: FloatArray
+    confidence: FloatArray
+    source: Indices
+
+
+def fuse(
+    defocused: FloatArray,
+    focused: Sequence[FloatArray],
+    psf: FloatArray,
+    mask: BoolArray,
+    sources: Sequence[BoolArray],
+    *,
+    aligned: bool = False,
+    threads: int | None = None,
+    callback: Callback | None = None,
+) -> Fusion:
+    """Restore what is inside the mask.
+
+    Parameters
+    ----------
+    defocused : ndarray
+        (H, W, C) float32, linear light, blurred by the PSF inside the mask.
+    focused : sequence of ndarray
+        Photos of the same channels and brightness, linear light.
+    psf : ndarray
+        (h, w) float32, odd, sums to 1.
+    mask : ndarray
+        (H, W) bool. What is outside is neither changed nor believed: it may be in focus.
+    sources : sequence of ndarray
+        bool, where each focused photo has examples.
+    aligned : bool
+        The focused photos show each thing at the defocused one's place.
+    threads, callback :
+        As everywhere; the stage is "match".
+    """
+    progress = Progress(callback, "match", 3 + len(focused))
+    window = _box(mask, 2 * psf.shape[0])
+    photo, inside = defocused[window], mask[window]
+    lam = max(_LEAST_LAM, choose_lam(photo.mean(axis=2), psf, mask=inside))
+    linear, deconvolved = _bases(photo, psf, lam, inside, threads)
+    progress(1)
+    examples, losses = [], []
+    for number, example in enumerate(focused):
+        blurred = _blur(example, psf)
+        bases = _bases(blurred, psf, lam, None, threads)
+        examples.append(Look(_encoded(blurred), bases[1]))
+        losses.append(np.concatenate([_encoded(example) - base for base in bases], axis=2))
+        progress(2 + number)
+    queries = _queries(inside)
+    matches = match(
+        Look(_encoded(photo), deconvolved), examples, queries, library_positions(sources),
+        Windows.for_blur(_deviation(psf)),
+        places=queries + [side.start for side in window] if aligned else None, threads=threads,
+    )  # fmt: skip
+    progress(2 + len(focused))
+    votes = [np.split(part, 2, axis=2) for part in vote(matches, _stacked(losses), inside.shape, threads=threads)]
+    (lost, lost_in_guess), (spread, spread_of_guess) = votes
+    copied = _smoothed(_share_of_copy(matches.misfit), queries, inside)
+    copy = linear + lost
+    guess = deconvolved + _unanimity(lost_in_guess, spread_of_guess)[..., np.newaxis] * lost_in_guess
+    restored = decode(copied[..., np.newaxis] * copy + (1 - copied[..., np.newaxis]) * guess)
+    doubt = (copied * spread.mean(axis=2) + (1 - copied) * spread_of_guess.mean(axis=2)) / _DOUBT**2
+    fit = 1 - np.minimum(_smoothed(matches.misfit, queries, inside), 1)
+    progress(3 + len(focused))
+    return Fusion(
+        _put(defocused, window, np.where(inside[..., np.newaxis], restored, photo)),
+        _put(np.zeros(mask.shape, np.float32), window, np.where(inside, copied, np.float32(0))),
+        _put(np.full(mask.shape, np.nan, np.float32), window, np.where(inside, fit / (1 + doubt), np.float32(np.nan))),
+        _put(np.full((*mask.shape, 3), -1, np.int32), window, _sources(matches, inside)),
+    )
+
+
+def _bases(
+    photo: FloatArray, psf: FloatArray, lam: float, known: BoolArray | None, threads: int | None
+) -> tuple[FloatArray, FloatArray]:
+    """Return what the Wiener filter and what total variation makes of a photo, encoded.
+
+    Where it is not known, the Wiener filter is given what total variation finds there: what is in focus would ring.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # more iterations change nothing that can be seen
+        deconvolved = deconvolve(
+            photo, psf, lam=lam, mask=known, tv="vector", num_iter=40, tol=1e-3, value_range=(0, np.inf), threads=threads
+        ).image
+    if known is not None:
+        photo = np.where(known[..., np.newaxis], photo, _blur(deconvolved, psf))
+    wiener = deconvolve(photo, psf, method="wiener", lam=_MU, threads=threads).image * np.float32(1 + _MU)
+    return _encoded(wiener), _encoded(deconvolved)
+
+
+def _blur(photo: FloatArray, psf: FloatArray) -> FloatArray:
+    """Blur a photo, (H, W, C), mirrored at its borders."""
+    from scipy.signal import oaconvolve
+
+    margins = [(length // 2, length // 2) for length in psf.shape] + [(0, 0)]
+    padded = np.pad(photo, margins, mode="symmetric")
+    blurred: FloatArray = oaconvolve(padded, psf[..., np.newaxis], mode="valid", axes=(0, 1)).astype(np.float32)
+    return blurred
+
+
+def _encoded(light: FloatArray) -> FloatArray:
+    return encode(np.clip(light, 0, 1))
+
+
+def _deviation(psf: FloatArray) -> float:
+    """Return the standard deviation of a PSF along one axis, pixels."""
+    y, x = np.indices(psf.shape)
+    centre = (psf * y).sum(), (psf * x).sum()
+    return float(np.sqrt((psf * ((y - centre[0]) ** 2 + (x - centre[1]) ** 2)).sum() / 2))
+
+
+def _box(mask: BoolArray, margin: int) -> tuple[slice, slice]:
+    """Return the slices of the mask's bounding box, widened by the margin where the photo goes on."""
+    sides = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+    rows, columns = (slice(max(int(side[0]) - margin, 0), int(side[-1]) + 1 + margin) for side in sides)
+    return rows, columns
+
+
+def _queries(mask: BoolArray) -> Indices:
+    """Return the pixels that are looked up, (M, 2): of a grid, so that one is in or next to every pixel of the mask."""
+    from scipy.ndimage import binary_dilation
+
+    grid = np.zeros_like(mask)
+    grid[::_QUERY_STEP, ::_QUERY_STEP] = True
+    return np.argwhere(grid & binary_dilation(mask, np.ones((3, 3)))).astype(np.int32)
+
+
+def _stacked(planes: Sequence[FloatArray]) -> FloatArray:
+    """Return photos of different sizes as one array, (P, h, w, C), with 0 beyond their ends."""
+    height, width = (max(plane.shape[axis] for plane in planes) for axis in (0, 1))
+    stack = np.zeros((len(planes), height, width, planes[0].shape[2]), np.float32)
+    for own, plane in zip(stack, planes, strict=True):
+        own[: plane.shape[0], : plane.shape[1]] = plane
+    return stack
+
+
+def _share_of_copy(misfit: FloatArray) -> FloatArray:
+    return np.clip((_BAD_MISFIT - misfit) / (_BAD_MISFIT - _GOOD_MISFIT), 0, 1)
+
+
+def _smoothed(values: FloatArray, queries: Indices, mask: BoolArray) -> FloatArray:
+    """Return the mean of the queries' values around each pixel, (H, W), weighted by a Gaussian; 0 outside the mask."""
+    from scipy.ndimage import gaussian_filter
+
+    planes = np.zeros((2, *mask.shape), np.float32)
+    planes[0][tuple(queries.T)] = values
+    planes[1][tuple(queries.T)] = 1
+    total, count = (gaussian_filter(plane, _TRANSITION) for plane in planes)
+    return np.divide(total, count, out=np.zeros_like(total), where=mask)
+
+
+def _unanimity(means: FloatArray, variances: FloatArray) -> FloatArray:
+    """Return how much of a vote's mean, (H, W, C), is not due to its spread; 0 where it says nothing."""
+    from scipy.ndimage import uniform_filter
+
+    power = uniform_filter(np.square(means).mean(axis=2), _SPREAD_WINDOW)
+    spread = uniform_filter(variances.mean(axis=2), _SPREAD_WINDOW)
+    whole = power + _SPREAD_WEIGHT * spread
+    return np.divide(power, whole, out=np.zeros_like(power), where=whole > 0)
+
+
+def _sources(matches: Matches, mask: BoolArray) -> Indices:
+    """Return photo, row and column of what the nearest query's best match shows at each pixel; -1 outside the mask."""
+    from scipy.ndimage import distance_transform_edt
+
+    numbers = np.full(mask.shape, -1, np.int32)
+    numbers[tuple(matches.pixels.T)] = np.arange(len(matches.pixels), dtype=np.int32)
+    nearest = distance_transform_edt(numbers < 0, return_distances=False, return_indices=True)
+    query = numbers[tuple(nearest)]
+    found = matches.positions[matches.patches[query, 0]]
+    found[..., 1:] += np.moveaxis(np.indices(mask.shape, np.int32), 0, -1) - matches.pixels[query]
+    return np.where(mask[..., np.newaxis], found, np.int32(-1))
+
+
+def _put(whole: FloatArray | Indices, window: tuple[slice, slice], part: FloatArray | Indices) -> FloatArray | Indices:
+    """Return a copy of an array with a part of it replaced."""
+    result = whole.copy()
+    result[window] = part
+    return result
