@@ -1,16 +1,16 @@
 r"""A misfocused photo restored by deconvolution where that is possible, by examples where it is not.
 
     U, V     the misfocused photo; a focused one
-    G        the PSF, which V is blurred by as well
-    D, H     deconvolution by total variation; the Wiener filter (1 + mu) conj(G) / (\|G\|^2 + mu), weak and linear
+    G        the PSF, which V is blurred by as well, and given U's noise
+    H        the Wiener filter (1 + mu) conj(G) / (\|G\|^2 + mu); T deconvolution by total variation
     M        what the patches that match say of a pixel (`matching.vote`)
 
-Two pictures are made, both of a part that the photo itself tells and a part that only the examples can tell:
+Pictures are made of two parts, what a deconvolution finds in the photo itself and what it loses, as the examples tell:
 
-    copy     H U + M(V - H G V)    is the data-consistency step Z + H (U - G Z) on the picture Z = M(V), but for the
-                                   borders: bands that the lens let through are the photo's, the others the examples'
-    guess    D U + s M(V - D G V)  what deconvolution gets wrong it gets wrong in the examples too; s <= 1 is the share
-                                   of the vote that is not spread
+    copy     H U + M(V - H G V) with a large mu is the data-consistency step Z + H (U - G Z) on the picture Z = M(V), but
+             for the borders: bands that the lens let through are the photo's, the others the examples'
+    guess    D U + s M(V - D G V) with D = T and with H of a small mu, which keeps faint texture that T takes for noise.
+             Of both the one that has the smaller error in the examples; s <= 1 is the share of the vote that is not spread
 
 The copy is much better where a match shows the same thing, and worse where it shows something alike; so each pixel is
 a mixture of both, by the misfit of the matches around it.
@@ -19,24 +19,28 @@ a mixture of both, by the misfit of the matches around it.
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from fastrefocus.arrays import BoolArray, FloatArray
+from fastrefocus.arrays import BoolArray, FloatArray, split_channels
 from fastrefocus.deconvolution.deconvolve import deconvolve
-from fastrefocus.deconvolution.selection import choose_lam
+from fastrefocus.deconvolution.selection import choose_lam, noise_sigma
 from fastrefocus.errors import ConvergenceWarning
 from fastrefocus.light import decode, encode
 from fastrefocus.progress import Callback, Progress
 from fastrefocus.synthesis.library import Indices
 from fastrefocus.synthesis.matching import Look, Matches, Windows, library_positions, match, vote
 
-_MU = 0.5  # from 0.3 to 1 the pictures differ by 0.3 dB; what is weaker in the photo comes from the examples
+_COPY_MU = 0.5  # from 0.3 to 1 the pictures differ by 0.3 dB; what is weaker in the photo comes from the examples
+_GUESS_MU = 0.01
+_CHOICE = 4  # the power of the ratio of both guesses' errors by which they are mixed
+_LEAST_ERROR = 1e-5  # mean squared, of encoded values: below it both guesses are right
 _LEAST_LAM = 0.002  # a PSF is never exact, and its errors grow as noise does
 _GOOD_MISFIT, _BAD_MISFIT = 0.3, 0.6  # the copy up to the one, the guess from the other
 _TRANSITION = 3.0  # standard deviation of the smoothing between them, pixels
 _SPREAD_WEIGHT = 0.3  # of the votes' variance against their square
-_SPREAD_WINDOW = 7  # pixels over which these are averaged
+_WINDOW = 9  # pixels over which these, and errors, are averaged
 _QUERY_STEP = 2  # every second pixel of every second row is looked up: 25 patches vote on each even so
 _DOUBT = 0.05  # standard deviation of votes, of encoded values, at which the confidence is a half
 
@@ -97,55 +101,122 @@ def fuse(
     window = _box(mask, 2 * psf.shape[0])
     photo, inside = defocused[window], mask[window]
     lam = max(_LEAST_LAM, choose_lam(photo.mean(axis=2), psf, mask=inside))
-    linear, deconvolved = _bases(photo, psf, lam, inside, threads)
+    restored = _restored(photo, psf, lam, inside, threads)
+    noise = _noise(photo, restored.total_variation, psf, inside)
     progress(1)
     examples, losses = [], []
     for number, example in enumerate(focused):
-        blurred = _blur(example, psf)
-        bases = _bases(blurred, psf, lam, None, threads)
-        examples.append(Look(_encoded(blurred), bases[1]))
-        losses.append(np.concatenate([_encoded(example) - base for base in bases], axis=2))
+        blurred = _with_noise(_blur(example, psf), noise)
+        versions = _restored(blurred, psf, lam, None, threads)
+        examples.append(Look(_encoded(blurred), versions.total_variation))
+        losses.append(np.concatenate([_encoded(example) - version for version in versions], axis=2))
         progress(2 + number)
     queries = _queries(inside)
     matches = match(
-        Look(_encoded(photo), deconvolved), examples, queries, library_positions(sources),
+        Look(_encoded(photo), restored.total_variation), examples, queries, library_positions(sources),
         Windows.for_blur(_deviation(psf)),
         places=queries + [side.start for side in window] if aligned else None, threads=threads,
     )  # fmt: skip
     progress(2 + len(focused))
-    votes = [np.split(part, 2, axis=2) for part in vote(matches, _stacked(losses), inside.shape, threads=threads)]
-    (lost, lost_in_guess), (spread, spread_of_guess) = votes
-    copied = _smoothed(_share_of_copy(matches.misfit), queries, inside)
-    copy = linear + lost
-    guess = deconvolved + _unanimity(lost_in_guess, spread_of_guess)[..., np.newaxis] * lost_in_guess
-    restored = decode(copied[..., np.newaxis] * copy + (1 - copied[..., np.newaxis]) * guess)
-    doubt = (copied * spread.mean(axis=2) + (1 - copied) * spread_of_guess.mean(axis=2)) / _DOUBT**2
-    fit = 1 - np.minimum(_smoothed(matches.misfit, queries, inside), 1)
+    lost, spread = vote(matches, _stacked(losses), inside.shape, threads=threads)
+    parts = [
+        _Part(*part) for part in zip(restored, np.split(lost, 3, axis=2), np.split(spread, 3, axis=2), strict=True)
+    ]
+    misfit = _smoothed(matches.misfit, queries, inside)
+    copied = np.clip((_BAD_MISFIT - misfit) / (_BAD_MISFIT - _GOOD_MISFIT), 0, 1)
+    image, variance = _mixed(*parts, copied)
+    confidence = (1 - np.minimum(misfit, 1)) / (1 + variance / _DOUBT**2)
     progress(3 + len(focused))
     return Fusion(
-        _put(defocused, window, np.where(inside[..., np.newaxis], restored, photo)),
+        _put(defocused, window, np.where(inside[..., np.newaxis], decode(image), photo)),
         _put(np.zeros(mask.shape, np.float32), window, np.where(inside, copied, np.float32(0))),
-        _put(np.full(mask.shape, np.nan, np.float32), window, np.where(inside, fit / (1 + doubt), np.float32(np.nan))),
+        _put(np.full(mask.shape, np.nan, np.float32), window, np.where(inside, confidence, np.float32(np.nan))),
         _put(np.full((*mask.shape, 3), -1, np.int32), window, _sources(matches, inside)),
     )
 
 
-def _bases(
-    photo: FloatArray, psf: FloatArray, lam: float, known: BoolArray | None, threads: int | None
-) -> tuple[FloatArray, FloatArray]:
-    """Return what the Wiener filter and what total variation makes of a photo, encoded.
+class _Versions(NamedTuple):
+    """What deconvolutions make of a photo, (H, W, C) of encoded values."""
 
-    Where it is not known, the Wiener filter is given what total variation finds there: what is in focus would ring.
+    weak: FloatArray
+    wiener: FloatArray
+    total_variation: FloatArray
+
+
+class _Part(NamedTuple):
+    """A version, and mean and variance of the votes on what it has lost; (H, W, C)."""
+
+    version: FloatArray
+    lost: FloatArray
+    spread: FloatArray
+
+    @property
+    def error(self) -> FloatArray:
+        """(H, W): the mean squared error of the version in the examples that match around each pixel."""
+        return _averaged(np.square(self.lost) + self.spread) + np.float32(_LEAST_ERROR)
+
+    @property
+    def guess(self) -> FloatArray:
+        """(H, W, C): what is lost added as far as the votes agree on it."""
+        power = _averaged(np.square(self.lost))
+        share = power / (power + _SPREAD_WEIGHT * _averaged(self.spread) + np.float32(1e-9))
+        return self.version + share[..., np.newaxis] * self.lost
+
+
+def _mixed(weak: _Part, wiener: _Part, total_variation: _Part, copied: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mix copy and guesses; return the picture, (H, W, C), and the variance of its votes, (H, W)."""
+    filtered = 1 / (1 + (wiener.error / total_variation.error) ** _CHOICE)
+    shares = copied, (1 - copied) * filtered, (1 - copied) * (1 - filtered)
+    pictures = weak.version + weak.lost, wiener.guess, total_variation.guess
+    spreads = [part.spread.mean(axis=2) for part in (weak, wiener, total_variation)]
+    image = sum(share[..., np.newaxis] * picture for share, picture in zip(shares, pictures, strict=True))
+    return image, sum(share * spread for share, spread in zip(shares, spreads, strict=True))
+
+
+def _restored(
+    photo: FloatArray, psf: FloatArray, lam: float, known: BoolArray | None, threads: int | None
+) -> _Versions:
+    """Deconvolve a photo, (H, W, C).
+
+    Where it is not known, the filters are given what total variation finds there: what is in focus would ring.
     """
+    plain = photo[..., 0] if photo.shape[2] == 1 else photo
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # more iterations change nothing that can be seen
-        deconvolved = deconvolve(
-            photo, psf, lam=lam, mask=known, tv="vector", num_iter=40, tol=1e-3, value_range=(0, np.inf), threads=threads
-        ).image
+        sharp = deconvolve(
+            plain,
+            psf,
+            lam=lam,
+            mask=known,
+            tv="vector",
+            num_iter=40,
+            tol=1e-3,
+            value_range=(0, np.inf),
+            threads=threads,
+        ).image.reshape(photo.shape)
     if known is not None:
-        photo = np.where(known[..., np.newaxis], photo, _blur(deconvolved, psf))
-    wiener = deconvolve(photo, psf, method="wiener", lam=_MU, threads=threads).image * np.float32(1 + _MU)
-    return _encoded(wiener), _encoded(deconvolved)
+        plain = _completed(photo, sharp, psf, known).reshape(plain.shape)
+    filtered = [
+        deconvolve(plain, psf, method="wiener", lam=mu, threads=threads).image * np.float32(1 + mu)
+        for mu in (_COPY_MU, _GUESS_MU)
+    ]
+    return _Versions(*(_encoded(image.reshape(photo.shape)) for image in (*filtered, sharp)))
+
+
+def _completed(photo: FloatArray, sharp: FloatArray, psf: FloatArray, known: BoolArray) -> FloatArray:
+    """Return the photo, with what the lens would make of the sharp one where it is not known."""
+    return np.where(known[..., np.newaxis], photo, _blur(sharp, psf))
+
+
+def _noise(photo: FloatArray, sharp: FloatArray, psf: FloatArray, known: BoolArray) -> float:
+    """Return the standard deviation of the noise where the photo is known; `sharp` is encoded."""
+    completed = _completed(photo, decode(sharp), psf, known)
+    return float(np.mean([noise_sigma(plane) for plane in split_channels(completed)]))
+
+
+def _with_noise(photo: FloatArray, sigma: float) -> FloatArray:
+    noise = np.random.default_rng(0).standard_normal(photo.shape, np.float32)
+    return photo + np.float32(sigma) * noise
 
 
 def _blur(photo: FloatArray, psf: FloatArray) -> FloatArray:
@@ -194,10 +265,6 @@ def _stacked(planes: Sequence[FloatArray]) -> FloatArray:
     return stack
 
 
-def _share_of_copy(misfit: FloatArray) -> FloatArray:
-    return np.clip((_BAD_MISFIT - misfit) / (_BAD_MISFIT - _GOOD_MISFIT), 0, 1)
-
-
 def _smoothed(values: FloatArray, queries: Indices, mask: BoolArray) -> FloatArray:
     """Return the mean of the queries' values around each pixel, (H, W), weighted by a Gaussian; 0 outside the mask."""
     from scipy.ndimage import gaussian_filter
@@ -209,14 +276,12 @@ def _smoothed(values: FloatArray, queries: Indices, mask: BoolArray) -> FloatArr
     return np.divide(total, count, out=np.zeros_like(total), where=mask)
 
 
-def _unanimity(means: FloatArray, variances: FloatArray) -> FloatArray:
-    """Return how much of a vote's mean, (H, W, C), is not due to its spread; 0 where it says nothing."""
+def _averaged(values: FloatArray) -> FloatArray:
+    """Return the mean of (H, W, C) over the channels and the pixels around each."""
     from scipy.ndimage import uniform_filter
 
-    power = uniform_filter(np.square(means).mean(axis=2), _SPREAD_WINDOW)
-    spread = uniform_filter(variances.mean(axis=2), _SPREAD_WINDOW)
-    whole = power + _SPREAD_WEIGHT * spread
-    return np.divide(power, whole, out=np.zeros_like(power), where=whole > 0)
+    averaged: FloatArray = np.maximum(uniform_filter(values.mean(axis=2), _WINDOW), 0)
+    return averaged
 
 
 def _sources(matches: Matches, mask: BoolArray) -> Indices:
