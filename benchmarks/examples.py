@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from examples_scenes import PAIRS, TUNED_PAIRS, TUNED_PHOTOS, Case, real, synthetic
 from paper_a_figures import write
-from paper_b import TV, WIENER_LAMS, header, row
+from paper_b import WIENER_LAMS, header, row
 from paper_b_scenes import box
 
 import fastrefocus as fr
@@ -25,6 +25,7 @@ from fastrefocus.synthesis.fusion import Fusion, fuse
 
 OUT = Path(__file__).resolve().parent / "out" / "examples"
 THREADS = 1  # the pictures do not depend on it
+TV = {"method": "admm-tv", "tv": "vector", "value_range": (0, np.inf), "num_iter": 100, "tol": 0}
 TV_LAMS = (0.0003, 0.0006, 0.001, 0.002, 0.004, 0.008)
 
 TABLES: dict[str, Callable[[], Iterable[Case]]] = {
@@ -89,13 +90,13 @@ def other_ways(case: Case) -> dict[str, np.ndarray]:
 
 
 def best_deconvolution(case: Case, lams: tuple[float, ...], **options: object) -> np.ndarray:
-    """Deconvolve in linear light with each lam; return what the truth likes best. The mean is kept apart, as Wiener needs."""
+    """Deconvolve in linear light with each lam; return what the truth likes best."""
     light = decode(case.defocused)
-    mean = light.mean(axis=(0, 1))
     images = []
     for lam in lams:
-        sharp = fr.deconvolve(light - mean, case.psf, lam=lam, threads=THREADS, **options).image
-        images.append(encode(np.clip(sharp + mean, 0, 1)))
+        sharp = fr.deconvolve(light, case.psf, lam=lam, threads=THREADS, **options).image
+        brightness = 1 + lam if options["method"] == "wiener" else 1  # that filter darkens the picture
+        images.append(encode(np.clip(sharp * np.float32(brightness), 0, 1)))
     return max(images, key=lambda image: psnr(image, case))
 
 
@@ -109,9 +110,8 @@ def write_panels(table: str, case: Case, images: dict[str, np.ndarray], psnrs: l
     folder = OUT / table
     folder.mkdir(parents=True, exist_ok=True)
     inside = box(case.mask, margin=16)
-    panels = [
-        (f"{name}: {cell(value)}", image[inside]) for (name, image), value in zip(images.items(), psnrs, strict=True)
-    ]
+    titled = zip(images.items(), psnrs, strict=True)
+    panels = [(f"{name}: {cell(value)}", image[inside]) for (name, image), value in titled]
     panels += [
         ("truth", case.truth[inside]),
         ("share of the copy", fusion.copied[inside]),

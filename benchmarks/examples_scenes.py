@@ -1,4 +1,4 @@
-"""What refocusing by examples is measured on: real pairs with outlines by hand, and changes of view with known truth."""
+"""What refocusing by examples is measured on: real pairs with outlines by hand, changes of view with known truth."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

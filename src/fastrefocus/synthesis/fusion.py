@@ -7,10 +7,11 @@ r"""A misfocused photo restored by deconvolution where that is possible, by exam
 
 Pictures are made of two parts, what a deconvolution finds in the photo itself and what it loses, as the examples tell:
 
-    copy     H U + M(V - H G V) with a large mu is the data-consistency step Z + H (U - G Z) on the picture Z = M(V), but
-             for the borders: bands that the lens let through are the photo's, the others the examples'
-    guess    D U + s M(V - D G V) with D = T and with H of a small mu, which keeps faint texture that T takes for noise.
-             Of both the one that has the smaller error in the examples; s <= 1 is the share of the vote that is not spread
+    copy     H U + M(V - H G V) with a large mu is the data-consistency step Z + H (U - G Z) on the picture Z = M(V),
+             but for the borders: bands that the lens let through are the photo's, the others the examples'
+    guess    D U + s M(V - D G V) with D = T and with H of a small mu, which keeps faint texture that T takes for
+             noise. Of both the one with the smaller error in the examples; s <= 1 is the share of the vote that is
+             not spread
 
 The copy is much better where a match shows the same thing, and worse where it shows something alike; so each pixel is
 a mixture of both, by the misfit of the matches around it.
@@ -19,9 +20,10 @@ a mixture of both, by the misfit of the matches around it.
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from fastrefocus.arrays import BoolArray, FloatArray, split_channels
 from fastrefocus.deconvolution.deconvolve import deconvolve
@@ -31,6 +33,8 @@ from fastrefocus.light import decode, encode
 from fastrefocus.progress import Callback, Progress
 from fastrefocus.synthesis.library import Indices
 from fastrefocus.synthesis.matching import Look, Matches, Windows, library_positions, match, vote
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 _COPY_MU = 0.5  # from 0.3 to 1 the pictures differ by 0.3 dB; what is weaker in the photo comes from the examples
 _GUESS_MU = 0.01
@@ -104,35 +108,40 @@ def fuse(
     restored = _restored(photo, psf, lam, inside, threads)
     noise = _noise(photo, restored.total_variation, psf, inside)
     progress(1)
-    examples, losses = [], []
-    for number, example in enumerate(focused):
-        blurred = _with_noise(_blur(example, psf), noise)
-        versions = _restored(blurred, psf, lam, None, threads)
-        examples.append(Look(_encoded(blurred), versions.total_variation))
-        losses.append(np.concatenate([_encoded(example) - version for version in versions], axis=2))
-        progress(2 + number)
+    library = []
+    for example in focused:
+        library.append(_example(example, psf, lam, noise, threads))
+        progress(1 + len(library))
+    looks, losses = zip(*library, strict=True)
     queries = _queries(inside)
     matches = match(
-        Look(_encoded(photo), restored.total_variation), examples, queries, library_positions(sources),
+        Look(_encoded(photo), restored.total_variation), looks, queries, library_positions(sources),
         Windows.for_blur(_deviation(psf)),
         places=queries + [side.start for side in window] if aligned else None, threads=threads,
     )  # fmt: skip
     progress(2 + len(focused))
-    lost, spread = vote(matches, _stacked(losses), inside.shape, threads=threads)
-    parts = [
-        _Part(*part) for part in zip(restored, np.split(lost, 3, axis=2), np.split(spread, 3, axis=2), strict=True)
-    ]
+    votes = vote(matches, _stacked(losses), inside.shape, threads=threads)
     misfit = _smoothed(matches.misfit, queries, inside)
     copied = np.clip((_BAD_MISFIT - misfit) / (_BAD_MISFIT - _GOOD_MISFIT), 0, 1)
-    image, variance = _mixed(*parts, copied)
+    image, variance = _mixed(_parts(restored, *votes), copied)
     confidence = (1 - np.minimum(misfit, 1)) / (1 + variance / _DOUBT**2)
     progress(3 + len(focused))
     return Fusion(
-        _put(defocused, window, np.where(inside[..., np.newaxis], decode(image), photo)),
-        _put(np.zeros(mask.shape, np.float32), window, np.where(inside, copied, np.float32(0))),
-        _put(np.full(mask.shape, np.nan, np.float32), window, np.where(inside, confidence, np.float32(np.nan))),
-        _put(np.full((*mask.shape, 3), -1, np.int32), window, _sources(matches, inside)),
+        _put(defocused, window, inside, decode(image)),
+        _put(np.zeros(mask.shape, np.float32), window, inside, copied),
+        _put(np.full(mask.shape, np.nan, np.float32), window, inside, confidence),
+        _put(np.full((*mask.shape, 3), -1, np.int32), window, inside, _sources(matches, inside.shape)),
     )
+
+
+def _example(
+    sharp: FloatArray, psf: FloatArray, lam: float, noise: float, threads: int | None
+) -> tuple[Look, FloatArray]:
+    """Return what a focused photo, (H, W, C), is compared by, and what each version of it has lost, (H, W, 3 C)."""
+    blurred = _with_noise(_blur(sharp, psf), noise)
+    versions = _restored(blurred, psf, lam, None, threads)
+    losses = np.concatenate([_encoded(sharp) - version for version in versions], axis=2)
+    return Look(_encoded(blurred), versions.total_variation), losses
 
 
 class _Versions(NamedTuple):
@@ -159,18 +168,34 @@ class _Part(NamedTuple):
     def guess(self) -> FloatArray:
         """(H, W, C): what is lost added as far as the votes agree on it."""
         power = _averaged(np.square(self.lost))
-        share = power / (power + _SPREAD_WEIGHT * _averaged(self.spread) + np.float32(1e-9))
-        return self.version + share[..., np.newaxis] * self.lost
+        share = power / (power + np.float32(_SPREAD_WEIGHT) * _averaged(self.spread) + np.float32(1e-9))
+        guess: FloatArray = self.version + share[..., np.newaxis] * self.lost
+        return guess
 
 
-def _mixed(weak: _Part, wiener: _Part, total_variation: _Part, copied: FloatArray) -> tuple[FloatArray, FloatArray]:
+class _Parts(NamedTuple):
+    """The parts of all versions."""
+
+    weak: _Part
+    wiener: _Part
+    total_variation: _Part
+
+
+def _parts(versions: _Versions, lost: FloatArray, spread: FloatArray) -> _Parts:
+    count = len(versions)
+    votes = zip(versions, np.split(lost, count, axis=2), np.split(spread, count, axis=2), strict=True)
+    return _Parts(*(_Part(*vote) for vote in votes))
+
+
+def _mixed(parts: _Parts, copied: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Mix copy and guesses; return the picture, (H, W, C), and the variance of its votes, (H, W)."""
-    filtered = 1 / (1 + (wiener.error / total_variation.error) ** _CHOICE)
-    shares = copied, (1 - copied) * filtered, (1 - copied) * (1 - filtered)
-    pictures = weak.version + weak.lost, wiener.guess, total_variation.guess
-    spreads = [part.spread.mean(axis=2) for part in (weak, wiener, total_variation)]
-    image = sum(share[..., np.newaxis] * picture for share, picture in zip(shares, pictures, strict=True))
-    return image, sum(share * spread for share, spread in zip(shares, spreads, strict=True))
+    filtered = 1 / (1 + (parts.wiener.error / parts.total_variation.error) ** _CHOICE)
+    shares = np.stack([copied, (1 - copied) * filtered, (1 - copied) * (1 - filtered)])
+    pictures = parts.weak.version + parts.weak.lost, parts.wiener.guess, parts.total_variation.guess
+    spreads = [part.spread.mean(axis=2) for part in parts]
+    image: FloatArray = np.einsum("khw,khwc->hwc", shares, np.stack(pictures))
+    variance: FloatArray = np.einsum("khw,khw->hw", shares, np.stack(spreads))
+    return image, variance
 
 
 def _restored(
@@ -183,17 +208,11 @@ def _restored(
     plain = photo[..., 0] if photo.shape[2] == 1 else photo
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # more iterations change nothing that can be seen
-        sharp = deconvolve(
-            plain,
-            psf,
-            lam=lam,
-            mask=known,
-            tv="vector",
-            num_iter=40,
-            tol=1e-3,
-            value_range=(0, np.inf),
+        result = deconvolve(
+            plain, psf, lam=lam, mask=known, tv="vector", num_iter=40, tol=1e-3, value_range=(0, np.inf),
             threads=threads,
-        ).image.reshape(photo.shape)
+        )  # fmt: skip
+    sharp = result.image.reshape(photo.shape)
     if known is not None:
         plain = _completed(photo, sharp, psf, known).reshape(plain.shape)
     filtered = [
@@ -273,7 +292,8 @@ def _smoothed(values: FloatArray, queries: Indices, mask: BoolArray) -> FloatArr
     planes[0][tuple(queries.T)] = values
     planes[1][tuple(queries.T)] = 1
     total, count = (gaussian_filter(plane, _TRANSITION) for plane in planes)
-    return np.divide(total, count, out=np.zeros_like(total), where=mask)
+    smoothed: FloatArray = np.divide(total, count, out=np.zeros_like(total), where=mask)
+    return smoothed
 
 
 def _averaged(values: FloatArray) -> FloatArray:
@@ -284,21 +304,23 @@ def _averaged(values: FloatArray) -> FloatArray:
     return averaged
 
 
-def _sources(matches: Matches, mask: BoolArray) -> Indices:
-    """Return photo, row and column of what the nearest query's best match shows at each pixel; -1 outside the mask."""
+def _sources(matches: Matches, shape: tuple[int, ...]) -> Indices:
+    """Return photo, row and column of what the nearest query's best match shows at each pixel, (H, W, 3)."""
     from scipy.ndimage import distance_transform_edt
 
-    numbers = np.full(mask.shape, -1, np.int32)
+    numbers = np.full(shape, -1, np.int32)
     numbers[tuple(matches.pixels.T)] = np.arange(len(matches.pixels), dtype=np.int32)
     nearest = distance_transform_edt(numbers < 0, return_distances=False, return_indices=True)
     query = numbers[tuple(nearest)]
-    found = matches.positions[matches.patches[query, 0]]
-    found[..., 1:] += np.moveaxis(np.indices(mask.shape, np.int32), 0, -1) - matches.pixels[query]
-    return np.where(mask[..., np.newaxis], found, np.int32(-1))
+    found: Indices = matches.positions[matches.patches[query, 0]]
+    found[..., 1:] += np.moveaxis(np.indices(shape, np.int32), 0, -1) - matches.pixels[query]
+    return found
 
 
-def _put(whole: FloatArray | Indices, window: tuple[slice, slice], part: FloatArray | Indices) -> FloatArray | Indices:
-    """Return a copy of an array with a part of it replaced."""
+def _put(
+    whole: npt.NDArray[_Scalar], window: tuple[slice, slice], inside: BoolArray, part: npt.NDArray[_Scalar]
+) -> npt.NDArray[_Scalar]:
+    """Return a copy of an array with the pixels inside a mask, which is that of a window, replaced."""
     result = whole.copy()
-    result[window] = part
+    result[window][inside] = part[inside]
     return result

@@ -61,7 +61,7 @@ class _Window(NamedTuple):
         flat = padded.reshape(-1, photo.shape[2])
         centres = (pixels[:, 0] + reach) * padded.shape[1] + pixels[:, 1] + reach
         steps = self.offsets[:, 0] * padded.shape[1] + self.offsets[:, 1]
-        patches = flat[centres[:, np.newaxis] + steps]
+        patches: FloatArray = flat[centres[:, np.newaxis] + steps]
         patches -= np.einsum("mdc,d->mc", patches, self.weights / self.weights.sum())[:, np.newaxis]
         patches *= np.sqrt(self.weights)[:, np.newaxis]
         return patches.reshape(len(patches), -1)
