@@ -167,8 +167,8 @@ class _Part(NamedTuple):
     @property
     def guess(self) -> FloatArray:
         """(H, W, C): what is lost added as far as the votes agree on it."""
-        power = _averaged(np.square(self.lost))
-        share = power / (power + np.float32(_SPREAD_WEIGHT) * _averaged(self.spread) + np.float32(1e-9))
+        power, spread = _averaged(np.square(self.lost)), _averaged(self.spread)
+        share: FloatArray = power / np.maximum(power + _SPREAD_WEIGHT * spread, np.float32(1e-9))
         guess: FloatArray = self.version + share[..., np.newaxis] * self.lost
         return guess
 
@@ -192,7 +192,7 @@ def _mixed(parts: _Parts, copied: FloatArray) -> tuple[FloatArray, FloatArray]:
     filtered = 1 / (1 + (parts.wiener.error / parts.total_variation.error) ** _CHOICE)
     shares = np.stack([copied, (1 - copied) * filtered, (1 - copied) * (1 - filtered)])
     pictures = parts.weak.version + parts.weak.lost, parts.wiener.guess, parts.total_variation.guess
-    spreads = [part.spread.mean(axis=2) for part in parts]
+    spreads = [_averaged(part.spread) for part in parts]
     image: FloatArray = np.einsum("khw,khwc->hwc", shares, np.stack(pictures))
     variance: FloatArray = np.einsum("khw,khw->hw", shares, np.stack(spreads))
     return image, variance

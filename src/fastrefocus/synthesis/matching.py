@@ -27,7 +27,7 @@ NEIGHBOURS = 5
 _AXES = 32  # principal axes; 24 lose nothing, 40 gain nothing
 _SAMPLES = 20_000  # patches that tell the axes
 _AT_A_TIME = 8_192
-_POSITION_WEIGHT = 2e-4  # a match 100 pixels off its place is as bad as one that differs by 0.02 everywhere
+_POSITION_WEIGHT = 1e-3  # a match 10 pixels off its place is as bad as one that differs by 0.01 everywhere
 
 #: Variance of encoded values that is noise: matches nearer than this are equally good.
 NOISE_VARIANCE = 1e-4
