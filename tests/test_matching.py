@@ -37,8 +37,8 @@ def test_features_are_those_of_the_reference():
     pixels = np.array([[0, 0], [3, 47], [20, 20], [39, 5]], np.int32)
     for (row, column), feature in zip(pixels, windows.describe(photo, pixels), strict=True):
         expected = [
-            reference.describe(photo.blurred, row, column, 5.25, 3, 1.0),
-            reference.describe(photo.deconvolved, row, column, 2.5, 2, 0.7),
+            reference.describe(photo.blurred, row, column, 7, 4, 1.0),
+            reference.describe(photo.deconvolved, row, column, 2.5, 2, 0.6),
         ]
         np.testing.assert_allclose(feature, np.concatenate(expected), atol=1e-6)
 

@@ -168,7 +168,7 @@ class _Part(NamedTuple):
     def guess(self) -> FloatArray:
         """(H, W, C): what is lost added as far as the votes agree on it."""
         power, spread = _averaged(np.square(self.lost)), _averaged(self.spread)
-        share: FloatArray = power / np.maximum(power + _SPREAD_WEIGHT * spread, np.float32(1e-9))
+        share: FloatArray = np.divide(power, np.maximum(power + _SPREAD_WEIGHT * spread, np.float32(1e-9)))
         guess: FloatArray = self.version + share[..., np.newaxis] * self.lost
         return guess
 

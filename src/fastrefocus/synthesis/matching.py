@@ -77,8 +77,8 @@ class Windows:
     @staticmethod
     def for_blur(sigma: float) -> "Windows":
         """Return the windows for a PSF of a standard deviation along one axis, pixels."""
-        width = max(4.0, 1.5 * sigma)
-        return Windows(_Window.gaussian(width, round(width / 1.6), 1.0), _Window.gaussian(2.5, 2, 0.7))
+        width = max(5.0, 2 * sigma)
+        return Windows(_Window.gaussian(width, round(width / 1.6), 1.0), _Window.gaussian(2.5, 2, 0.6))
 
     def describe(self, look: Look, pixels: Indices) -> FloatArray:
         """Return the features of the patches around some pixels, (M, D) float32."""
