@@ -24,6 +24,8 @@ _CENTRE = 128  # subtracted for FAISS: sums of products of such small integers a
 _SEED = 1234
 _ADDED_AT_A_TIME = 100_000
 _PROBES = 8  # cells that are searched; with 4, some pictures lose 0.1 to 0.3 dB
+_CELLS_PER_ROOT = 2  # cells of an index of vectors, per square root of their number
+_SMALLEST_CELLED = 4_000  # vectors
 _NEIGHBOURS_PER_COLOUR = (2, 8)  # that FAISS is asked for, and again where these did not do
 
 #: Trained and filled indexes of libraries, which take seconds to make.
@@ -198,6 +200,56 @@ SEARCHES: dict[str, Callable[[PatchLibrary], Callable[[Bytes, Found], None]]] = 
     "faiss-ivf": _CellSearch,
     "auto": _TreeSearch,  # the fastest at every size that was measured: docs/benchmarks.md
 }
+
+
+def nearest_vectors(
+    library: FloatArray, queries: FloatArray, count: int, *, threads: int | None
+) -> tuple[FloatArray, Indices]:
+    """Find each query's nearest vectors of a library, approximately; (N, D) and (M, D) float32.
+
+    Returns their squared distances, rising, and their numbers, (M, count). A library of fewer vectors gives its last
+    one again.
+    """
+    import faiss
+
+    index = _index_vectors(library)
+    shape = len(queries), min(count, len(library))
+    distances, numbers = np.empty(shape, np.float32), np.empty(shape, np.int32)
+
+    def fill(part: slice) -> None:
+        with _one_faiss_thread():
+            near, found = index.search(queries[part], shape[1])
+            few = (found < 0).any(axis=1)  # the cells that were searched hold less
+            if few.any():
+                near[few], found[few] = faiss.knn(queries[part][few], library, shape[1])
+            distances[part], numbers[part] = near, found
+
+    with closing(thread_imap(fill, list(slices(len(queries))), threads)) as finished:
+        for _ in finished:
+            pass
+    missing = [(0, 0), (0, count - shape[1])]
+    return np.pad(np.maximum(distances, 0), missing, mode="edge"), np.pad(numbers, missing, mode="edge")
+
+
+def _index_vectors(library: FloatArray) -> Any:  # noqa: ANN401
+    """Make an index of cells; a small library is searched as a whole."""
+    import faiss
+
+    dims = library.shape[1]
+    cells = max(1, round(_CELLS_PER_ROOT * math.sqrt(len(library))))
+    with _one_faiss_thread():
+        flat = faiss.IndexFlatL2(dims)
+        if len(library) < _SMALLEST_CELLED:
+            flat.add(library)
+            return flat
+        kmeans = faiss.Kmeans(dims, cells, niter=6, seed=_SEED, min_points_per_centroid=1)
+        kmeans.train(np.ascontiguousarray(library[:: max(1, len(library) // (20 * cells))]))
+        flat.add(np.asarray(kmeans.centroids, np.float32))
+        index = faiss.IndexIVFFlat(flat, dims, cells)
+        index.nprobe = _PROBES
+        for i in range(0, len(library), _ADDED_AT_A_TIME):
+            index.add(library[i : i + _ADDED_AT_A_TIME])
+    return index
 
 
 @contextmanager
