@@ -66,12 +66,24 @@ def test_finds_its_own_place_again():
     assert found.distances[:, 0].max() < 1e-6
 
 
-def test_of_equally_good_patches_the_nearer_one_is_taken():
+def test_of_equally_good_patches_the_registered_one_is_taken():
     photo = Look(*(np.tile(smooth(4, (40, 16, 3)), (1, 4, 1)) for _ in range(2)))  # repeats every 16 pixels
     positions = library_positions([np.ones((40, 64), bool)])
     queries = np.array([[20, 26], [12, 40]], np.int32)
     found = match(photo, [photo], queries, positions, Windows.for_blur(2), places=queries, threads=1)
-    np.testing.assert_array_equal(positions[found.patches[:, 0], 1:], queries)
+    for k in range(NEIGHBOURS):
+        np.testing.assert_array_equal(positions[found.patches[:, k], 1:], queries)
+    assert found.distances.max() < 1e-6
+
+
+def test_a_registered_place_that_shows_something_else_or_is_no_patch_is_left_alone():
+    photo, positions = look(3), library_positions([np.ones((40, 48), bool)])
+    queries, places = np.array([[20, 26], [12, 20]], np.int32), np.array([[8, 8], [1, 1]], np.int32)
+    found, without = (
+        match(photo, [photo], queries, positions, Windows.for_blur(2), places=there, threads=1)
+        for there in (places, None)
+    )
+    np.testing.assert_array_equal(found.patches, without.patches)
 
 
 def test_votes_are_those_of_the_reference():

@@ -97,7 +97,7 @@ def fuse(
     sources : sequence of ndarray
         bool, where each focused photo has examples.
     aligned : bool
-        The focused photos show each thing at the defocused one's place.
+        The focused photos are registered: they show each thing at the defocused one's place, and are of its size.
     threads, callback :
         As everywhere; the stage is "match".
     """

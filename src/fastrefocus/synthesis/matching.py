@@ -27,10 +27,11 @@ NEIGHBOURS = 5
 _AXES = 32  # principal axes; 24 lose nothing, 40 gain nothing
 _SAMPLES = 20_000  # patches that tell the axes
 _AT_A_TIME = 8_192
-_POSITION_WEIGHT = 1e-3  # a match 10 pixels off its place is as bad as one that differs by 0.01 everywhere
 
 #: Variance of encoded values that is noise: matches nearer than this are equally good.
 NOISE_VARIANCE = 1e-4
+
+_SLACK = 0.2 * NOISE_VARIANCE  # what a patch that is registered may be farther away than the nearest one
 
 
 class Look(NamedTuple):
@@ -129,19 +130,29 @@ def match(
 ) -> Matches:
     """Find for each query, (M, 2) pixels of the photo, the patches most like it among `positions` in the examples.
 
-    `places`, (M, 2), is where the examples show the same, give or take some pixels, if that is known: of equally good
-    patches the one nearer to it is taken.
+    `places`, (M, 2), is where registered examples show the same: the patch there, if no other is nearer, is all five.
     """
     axes = _principal_axes(examples, positions, windows)
     own = [positions[positions[:, 0] == number, 1:] for number in range(len(examples))]
     found = [_project(look, pixels, windows, axes, threads)[0] for look, pixels in zip(examples, own, strict=True)]
     library = np.concatenate(found)
     wanted, contrast = _project(photo, queries, windows, axes, threads)
-    if places is not None:
-        library = np.hstack([library, positions[:, 1:] * np.float32(_POSITION_WEIGHT)])
-        wanted = np.hstack([wanted, places * np.float32(_POSITION_WEIGHT)])
     distances, patches = nearest_vectors(library, wanted, NEIGHBOURS, threads=threads)
+    if places is not None:
+        for there in _patches_at(places, positions, examples):
+            apart = np.square(library[there] - wanted).sum(axis=1)
+            alone = (there >= 0) & (apart <= distances[:, 0] + np.float32(_SLACK))
+            distances[alone], patches[alone] = apart[alone, np.newaxis], there[alone, np.newaxis]
     return Matches(queries, positions, patches, distances, contrast)
+
+
+def _patches_at(places: Indices, positions: Indices, examples: Sequence[Look]) -> Iterator[Indices]:
+    """Give for each example the patches whose centres are certain pixels, (M,); -1 where there is none."""
+    for number, look in enumerate(examples):
+        patches = np.full(look.blurred.shape[:2], -1, np.int32)
+        own = np.flatnonzero(positions[:, 0] == number)
+        patches[tuple(positions[own, 1:].T)] = own
+        yield patches[tuple(places.T)]
 
 
 def _parts(pixels: Indices) -> Iterator[Indices]:

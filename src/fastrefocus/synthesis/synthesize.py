@@ -31,6 +31,7 @@ from fastrefocus.synthesis.candidates import (
 )
 from fastrefocus.synthesis.library import Bytes, Indices, PatchLibrary, quantise
 from fastrefocus.synthesis.order import CONFIDENCES, ORDERS, assignment_order, average_confidence
+from fastrefocus.synthesis.result import Provenance, SynthesisResult
 from fastrefocus.synthesis.search import SEARCHES, Found, Queries, find_nearest
 
 NEIGHBOURHOODS = ("symmetric", "causal")
@@ -39,8 +40,8 @@ _MOST_TEXTURE_WEIGHT = 1e6
 
 
 @dataclass(frozen=True, eq=False)
-class SynthesisResult:
-    """A synthesized picture and how it came about.
+class AssignmentResult(SynthesisResult):
+    """A picture synthesized pixel by pixel, and how it came about.
 
     Attributes
     ----------
@@ -49,17 +50,19 @@ class SynthesisResult:
     confidence : ndarray
         (H, W) float32: how sure each pixel was before any was assigned; NaN outside the mask, or everywhere where a
         map was given.
+    provenance : ndarray
+        (H, W) uint8: `Provenance.COPIED` inside the mask, `Provenance.KEPT` outside.
+    origin : ndarray
+        (H, W, 3) int32: ``library.positions[source]``, photo, row and column; -1 outside the mask.
     neighbourhood_confidence : ndarray
         (H, W) float32: its mean over the neighbourhood, or the map that was given; NaN outside the mask.
     order : ndarray
         (M,) int32: the mask's pixels in the order of assignment, raster indices ``row * W + column``.
     source : ndarray
         (H, W) int32: the patch of the library whose centre the pixel is (of a cluster, its most probable member's);
-        -1 outside the mask. ``library.positions[source]`` tells the photo and the place.
+        -1 outside the mask.
     """
 
-    image: FloatArray
-    confidence: FloatArray
     neighbourhood_confidence: FloatArray
     order: Indices
     source: Indices
@@ -98,7 +101,7 @@ def synthesize(
     search: str = "exact",
     threads: int | None = None,
     callback: Callback | None = None,
-) -> SynthesisResult:
+) -> AssignmentResult:
     """Rebuild a misfocused photo, or a part of it, from a library of focused patches.
 
     The photo is rounded to 8 bits, as the library is; a photo of 16 bits loses the rest inside the mask.
@@ -147,7 +150,7 @@ def synthesize(
 
     Returns
     -------
-    SynthesisResult
+    AssignmentResult
         The picture, the confidence maps, the order, and where each pixel came from.
 
     Raises
@@ -202,7 +205,7 @@ def synthesize(
 
 def _synthesize(
     image: FloatArray, library: PatchLibrary, mask: BoolArray, options: _Options, callback: Callback | None
-) -> SynthesisResult:
+) -> AssignmentResult:
     photo, size = quantise(image), library.patch_size
     queries = Queries(photo, np.flatnonzero(mask), size)
     candidates, scale = _find_candidates(library, queries, options, callback)
@@ -225,7 +228,15 @@ def _synthesize(
         picture, chosen = first_guess(photo, mask, candidates), np.zeros(len(order), np.int32)
     source = np.full(mask.shape, -1, np.int32)
     source[mask] = candidates.patches[np.arange(len(order)), chosen]
-    return SynthesisResult(_paste(image, picture, mask), confidence, neighbourhood, order, source)
+    return AssignmentResult(
+        image=_paste(image, picture, mask),
+        confidence=confidence,
+        provenance=np.where(mask, Provenance.COPIED, Provenance.KEPT).astype(np.uint8),
+        origin=np.where(mask[..., np.newaxis], library.positions[source], np.int32(-1)),
+        neighbourhood_confidence=neighbourhood,
+        order=order,
+        source=source,
+    )
 
 
 def _find_candidates(
