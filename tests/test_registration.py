@@ -8,7 +8,7 @@ from fastrefocus.samples import load_sample
 from fastrefocus.synthesis.comparison import Blur, Comparison, Pair
 from fastrefocus.synthesis.gauss_newton import HOMOGRAPHY, SIMILARITY, improve
 from fastrefocus.synthesis.registration import register
-from fastrefocus.synthesis.view import View, reduced, spread
+from fastrefocus.synthesis.view import CoarseMap, View, reduced
 
 NOISE = 0.01
 
@@ -48,9 +48,9 @@ def taken_from(focused, matrix, psf, gain=1.0):
 def error(registration, truth, defocused):
     """The median distance to the truth, where the defocused photo has texture."""
     slopes = np.hypot(*np.gradient(gaussian_filter(defocused.mean(axis=-1), 1)))
-    inside = registration.mask & registration.covered
+    inside = registration.mask & registration.covered()
     textured = inside & (slopes > np.median(slopes[inside]))
-    return float(np.median(np.hypot(*np.moveaxis(registration.coordinates - truth, -1, 0))[textured]))
+    return float(np.median(np.hypot(*np.moveaxis(registration.coordinates() - truth, -1, 0))[textured]))
 
 
 VIEWS = {
@@ -83,16 +83,18 @@ def test_exposure_that_varies_is_found():
     found = register(defocused, exposed_again(focused), mask)
     assert error(found, truth, defocused) < 0.1
     there = np.broadcast_to(gain, focused.shape)
-    assert np.median(np.abs(found.gain - there)[mask]) < 0.02
-    assert np.median(np.abs(found.offset)[mask]) < 0.01
+    found_gain, found_offset = found.exposure()
+    assert np.median(np.abs(found_gain - there)[mask]) < 0.02
+    assert np.median(np.abs(found_offset)[mask]) < 0.01
 
 
 def test_exposure_that_does_not_vary_is_constant():
     focused = sample("astronaut")
     defocused, mask, _ = taken_from(focused, np.eye(3), disk_psf(7), np.array([0.8, 0.9, 1.0], np.float32))
     found = register(defocused, exposed_again(focused), mask)
-    assert found.gain.shape == (1, 1, 3)
-    np.testing.assert_allclose(found.gain.ravel(), [0.8, 0.9, 1.0], atol=0.01)
+    gain, _ = found.exposure()
+    assert gain.shape == (1, 1, 3)
+    np.testing.assert_allclose(gain.ravel(), [0.8, 0.9, 1.0], atol=0.01)
 
 
 def test_photos_of_different_sizes():
@@ -101,10 +103,10 @@ def test_photos_of_different_sizes():
     cut = (slice(20, 240), slice(30, 250))
     found = register(defocused, exposed_again(focused[cut]), mask)
     assert found.is_believable
-    assert found.coordinates.shape == (*mask.shape, 2)
+    assert found.coordinates().shape == (*mask.shape, 2)
     assert error(found, truth - (20, 30), defocused) < 0.1
-    assert not found.covered[0, 0]
-    assert found.covered[100, 100]
+    assert not found.covered()[0, 0]
+    assert found.covered()[100, 100]
 
 
 def test_grey_reference():
@@ -112,7 +114,7 @@ def test_grey_reference():
     defocused, mask, truth = taken_from(focused, homography(focused.shape, scale=1.03), disk_psf(7))
     found = register(defocused, exposed_again(focused).mean(axis=-1), mask)
     assert found.is_believable
-    assert found.gain.shape[-1] == 1
+    assert found.warp(focused, np.s_[:20, 10:]).shape == (20, mask.shape[1] - 10, 1)
     assert error(found, truth, defocused) < 0.1
 
 
@@ -179,8 +181,21 @@ def test_same_bits_again():
     focused = sample("coffee")
     defocused, mask, _ = taken_from(focused, homography(focused.shape, degrees=2), disk_psf(7))
     one, other = (register(defocused, focused, mask) for _ in range(2))
-    for name in ("coordinates", "gain", "offset", "psf", "agreement"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    for name in ("coordinates", "exposure", "agreement"):
+        np.testing.assert_array_equal(getattr(one, name)(), getattr(other, name)())
+    np.testing.assert_array_equal(one.psf, other.psf)
+
+
+def test_a_window_says_what_the_whole_says():
+    focused = sample("coffee")
+    defocused, mask, _ = taken_from(focused, homography(focused.shape, degrees=2), disk_psf(7), np.float32(0.8))
+    found = register(defocused, focused, mask)
+    window = np.s_[50:150, -120:-20]
+    for name in ("coordinates", "covered", "agreement"):
+        np.testing.assert_array_equal(getattr(found, name)(window), getattr(found, name)()[window])
+    warped = found.warp(focused, window)
+    np.testing.assert_allclose(warped, found.warp(focused)[window], atol=1e-5)
+    assert np.abs(blurred(warped, found.psf) - defocused[window])[10:-10, 10:-10].mean() < 0.01
 
 
 def test_empty_mask_is_refused():
@@ -193,7 +208,7 @@ def test_view_at_another_scale_and_back():
     view = View(homography((300, 400), scale=1.04, degrees=3, shift=(9, -5), tilt=(0.03, 0.02)))
     everywhere = (0, 0, 300, 400)
     np.testing.assert_allclose(
-        view.at_scale(4).from_scale(4).seen_from(everywhere), view.seen_from(everywhere), atol=1e-3
+        view.at_scale(4).at_scale(1 / 4).seen_from(everywhere), view.seen_from(everywhere), atol=1e-3
     )
     of_large_pixel = view.seen_from((40, 40, 2, 2)).mean(axis=(1, 2))  # (20, 20) of those twice as wide
     np.testing.assert_allclose(2 * view.at_scale(2).seen_from((20, 20, 1, 1))[:, 0, 0] + 0.5, of_large_pixel, atol=0.01)
@@ -201,8 +216,10 @@ def test_view_at_another_scale_and_back():
 
 def test_reduced_maps_are_spread_where_they_belong():
     plane = np.add.outer(np.arange(40), 2 * np.arange(60)).astype(np.float32)
-    again = spread(reduced(plane, 4), (0, 0, 10, 15), 4, plane.shape)
-    np.testing.assert_allclose(again[4:-4, 4:-4], plane[4:-4, 4:-4], atol=1e-3)
+    small = CoarseMap(reduced(plane, 4)[2:, 3:], (2, 3), 4)
+    again = small.at((12, 16, 24, 40))
+    np.testing.assert_allclose(again, plane[12:36, 16:56], atol=1e-3)
+    np.testing.assert_array_equal(small.at((-9, 0, 3, 3)), np.full((3, 3), small.values[0, 0]))
 
 
 @pytest.mark.parametrize("freedom", [SIMILARITY, HOMOGRAPHY], ids=["similarity", "homography"])

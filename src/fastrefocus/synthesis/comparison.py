@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy.fft import irfft2, next_fast_len, rfft2
-from scipy.ndimage import map_coordinates, maximum_filter, spline_filter
+from scipy.ndimage import maximum_filter
 from scipy.optimize import minimize_scalar
 
 from fastrefocus.arrays import BoolArray, FloatArray
 from fastrefocus.optics.psf import psf_of_sigma
-from fastrefocus.synthesis.view import Box, Matrix, View, crop, reduced
+from fastrefocus.synthesis.view import Box, Matrix, Sampler, View, bounding_box, crop, is_inside, places_in, reduced
 
 _CLIPPED = 0.98  # linear light from which on a pixel may have been brighter than it says
 _MOST_SAMPLES = 40_000  # pixels that fits look at
@@ -76,13 +76,15 @@ class Pair(NamedTuple):
 
     def at_scale(self, factor: int) -> "Pair":
         """Return copies whose pixels are `factor` times as wide."""
+        if factor == 1:
+            return self
         share = reduced(self.mask.astype(np.float32), factor)
         mask = share >= min(0.5, share.max())  # so that something is left of a thin mask
         return Pair(reduced(self.defocused, factor), reduced(self.focused, factor), mask)
 
     def side(self) -> int:
         """Return the longer side of the mask's bounding box, pixels."""
-        return max(int(np.ptp(np.flatnonzero(self.mask.any(axis=axis)))) + 1 for axis in (0, 1))
+        return max(bounding_box(self.mask)[2:])
 
     def scale_for(self, pixels: int) -> int:
         """Return the factor by which to reduce the photos so that the mask has no more pixels than that."""
@@ -106,24 +108,12 @@ class Comparison:
             self.inside[outside if axis == 0 else np.s_[:, outside]] = False
         self.inside = self.inside & np.all(self.defocused < _CLIPPED, axis=-1)
         self._deviation = _deviation(self.defocused, self.inside)
-        self._focused_shape = focused.shape[:2]
-        seen = view.seen_from(self.box)
-        end = np.array(self._focused_shape)
-        low = np.floor(seen.min(axis=(1, 2))).astype(int) - _SLACK
-        high = np.ceil(seen.max(axis=(1, 2))).astype(int) + _SLACK
-        self._corner = np.clip(low, 0, np.maximum(end - 4, 0))
-        part = focused[tuple(map(slice, self._corner, np.maximum(high, self._corner + 4)))]
-        self._splines = [spline_filter(part[..., i], 3, np.float32, mode="mirror") for i in range(part.shape[2])]
+        self._sampler = Sampler(focused, view.seen_from(self.box), _SLACK)
 
     def focused(self, view: View) -> tuple[FloatArray, BoolArray]:
         """Return the focused photo as seen from the window's pixels, (h, w, C), and which of them it covers."""
         seen = view.seen_from(self.box)
-        covered = np.ones(self.box[2:], bool)
-        for axis, size in enumerate(self._focused_shape):
-            covered &= (seen[axis] >= 0) & (seen[axis] <= size - 1)
-        seen -= self._corner[:, np.newaxis, np.newaxis].astype(np.float32)
-        planes = [map_coordinates(c, seen, order=3, prefilter=False, mode="nearest") for c in self._splines]
-        return np.stack(planes, axis=-1), covered
+        return self._sampler.at(seen), is_inside(self._sampler.shape, seen)
 
     def explain(self, view: View, blur: Blur, *, degree: int = 2, psf: FloatArray | None = None) -> Explanation:
         """Fit gain and offset for a view and a blur; `psf`: this one instead of the blur's."""
@@ -158,19 +148,14 @@ class Comparison:
             found.append((least.fun, Blur(float(np.exp(least.x)), shape)))
         return min(found, key=lambda pair: pair[0])[1]
 
-    def places(self, factor: int, shape: tuple[int, ...]) -> tuple[Matrix, Matrix]:
-        """Return what `places` says of the window's ends for all pixels of a photo `factor` times as fine.
-
-        Beyond the window it is that of the window's border.
-        """
-        y, x = (
-            ((np.arange(size) - (factor - 1) / 2) / factor - start)
-            for size, start in zip(shape, self.box, strict=False)
-        )
-        scale = max(self.box[2:]) / 2
-        height, width = self.box[2:]
-        y, x = (np.clip(line, 0, size - 1) - (size - 1) / 2 for line, size in ((y, height), (x, width)))
-        return x[np.newaxis] / scale, y[:, np.newaxis] / scale
+    def exposure(self, explained: Explanation, width: float) -> "Exposure":
+        """Return the exposure all over a photo in which this comparison's pixels are `width` wide."""
+        planes = surfaces(explained.coefficients, *places(*self.box[2:]))
+        limits = [
+            (values.min(axis=0), values.max(axis=0))
+            for values in (plane[0] if plane.shape[:2] == (1, 1) else plane[self.inside] for plane in planes)
+        ]
+        return Exposure(explained.coefficients, self.box, width, np.array(limits))
 
     def _compared(self, covered: BoolArray, blur: Blur) -> BoolArray:
         """Return the pixels inside the mask whose light comes from what the focused photo covers."""
@@ -197,6 +182,28 @@ class Comparison:
         missing = self.inside & ~pixels
         total = left * np.count_nonzero(pixels) + float(self._deviation[missing].sum(dtype=np.float64))
         return Explanation(blurred, pixels, np.array(coefficients), total / np.count_nonzero(self.inside))
+
+
+@dataclass(frozen=True, eq=False)
+class Exposure:
+    """Gain and offset of each channel all over a photo, kept within those of the pixels compared.
+
+    They are polynomials over a window of a copy whose pixels are `width` as wide; beyond it, those of its border.
+    """
+
+    coefficients: Matrix  # (C, 2, n): of gain and offset
+    window: Box
+    width: float
+    limits: Matrix  # (2, 2, C): of gain and offset, the least and the largest
+
+    def at(self, box: Box) -> tuple[FloatArray, FloatArray]:
+        """Return gain and offset in a window of the photo, (h, w, C), or (1, 1, C) where they do not vary; float32."""
+        shape = self.window[2:]
+        y, x = places_in(self.window[:2], shape, self.width, box)
+        y, x = ((line - (size - 1) / 2) / (max(shape) / 2) for line, size in zip((y, x), shape, strict=True))
+        planes = surfaces(self.coefficients, x[np.newaxis], y[:, np.newaxis])
+        gain, offset = (np.clip(plane, *limits) for plane, limits in zip(planes, self.limits, strict=True))
+        return gain, offset
 
 
 def places(height: int, width: int) -> tuple[Matrix, Matrix]:
@@ -251,9 +258,9 @@ def huber_weights(differences: Matrix) -> Matrix:
 
 def _box(mask: BoolArray, reach: int) -> Box:
     """Return the mask's bounding box, widened by the reach, and by what transforms fast."""
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    height, width = (next_fast_len(int(np.ptp(line)) + 1 + 2 * reach, real=True) for line in (rows, columns))
-    return int(rows[0]) - reach, int(columns[0]) - reach, height, width
+    top, left, *sizes = bounding_box(mask)
+    height, width = (next_fast_len(size + 2 * reach, real=True) for size in sizes)
+    return top - reach, left - reach, height, width
 
 
 def _deviation(image: FloatArray, pixels: BoolArray) -> FloatArray:

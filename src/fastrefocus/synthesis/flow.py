@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from fastrefocus.arrays import FloatArray
 from fastrefocus.light import encode
 from fastrefocus.synthesis.comparison import Blur, Comparison, Explanation, Pair
-from fastrefocus.synthesis.view import View, spread
+from fastrefocus.synthesis.view import CoarseMap, View
 
 #: Of TV-L1, one round after another: a stiff flow first, then one that follows the photos more closely.
 _ATTACHMENTS = (5, 15, 40)
@@ -29,10 +29,9 @@ def add_flow(pair: Pair, view: View, blur: Blur) -> View:
         image = encode(with_flow.image()[..., 0])
         aim = np.where(with_flow.pixels, encode(comparison.defocused[..., 0]), image)
         flow = _after(flow, optical_flow_tvl1(aim, image, attachment=attachment))
-        with_flow = comparison.explain(_flowing(plain, flow, comparison, small.mask.shape), blur)
+        with_flow = comparison.explain(_flowing(plain, flow, comparison), blur)
     flow *= _lowered(comparison, explained, with_flow)
-    enlarged = [spread(factor * plane, comparison.box, factor, pair.mask.shape) for plane in flow]
-    return View(view.homography, np.stack(enlarged, axis=-1))
+    return _flowing(plain, flow, comparison).at_scale(1 / factor)
 
 
 def _after(flow: FloatArray, change: FloatArray) -> FloatArray:
@@ -42,8 +41,8 @@ def _after(flow: FloatArray, change: FloatArray) -> FloatArray:
     return moved
 
 
-def _flowing(view: View, flow: FloatArray, comparison: Comparison, shape: tuple[int, ...]) -> View:
-    return View(view.homography, np.stack([spread(plane, comparison.box, 1, shape) for plane in flow], axis=-1))
+def _flowing(view: View, flow: FloatArray, comparison: Comparison) -> View:
+    return View(view.homography, CoarseMap(flow, comparison.box[:2]))
 
 
 def _lowered(comparison: Comparison, before: Explanation, after: Explanation) -> FloatArray:

@@ -5,8 +5,9 @@ from scipy.ndimage import binary_closing, binary_opening, gaussian_filter, label
 
 from fastrefocus.arrays import BoolArray, FloatArray
 from fastrefocus.light import encode
+from fastrefocus.parallel import bands
 from fastrefocus.synthesis.comparison import Blur, Comparison, Pair
-from fastrefocus.synthesis.view import View, spread
+from fastrefocus.synthesis.view import CoarseMap, View
 
 _MOST_PIXELS = 500_000  # at which sharpness is compared
 _SMOOTHING = 3.0  # pixels, standard deviation, of the energy of slopes
@@ -33,7 +34,10 @@ def find_out_of_focus(pair: Pair, view: View) -> BoolArray:
     sharper = sum(share * gaussian_filter(vote, sigma) for sigma, share in _AROUND) > 0
     sharper = binary_closing(binary_opening(sharper, iterations=3), iterations=3)
     sharper = ~_without_small(~_without_small(sharper, _LEAST_PART), _LEAST_HOLE)
-    return (spread(sharper.astype(np.float32), comparison.box, factor, pair.mask.shape) > 0.5) & pair.mask
+    enlarged = CoarseMap(sharper.astype(np.float32), comparison.box[:2], factor)
+    height, width = pair.mask.shape
+    rows = [enlarged.at((band.start, 0, band.stop - band.start, width)) > 0.5 for band in bands(height)]
+    return np.concatenate(rows) & pair.mask
 
 
 def _without_small(mask: BoolArray, share: float) -> BoolArray:

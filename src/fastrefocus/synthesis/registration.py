@@ -14,12 +14,12 @@ from scipy.ndimage import gaussian_filter
 from fastrefocus.arrays import BoolArray, FloatArray
 from fastrefocus.depth.blur_estimate import estimate_blur
 from fastrefocus.light import encode, luminance
-from fastrefocus.synthesis.comparison import Blur, Comparison, Explanation, Pair, surfaces
+from fastrefocus.synthesis.comparison import Blur, Comparison, Explanation, Exposure, Pair
 from fastrefocus.synthesis.flow import add_flow
 from fastrefocus.synthesis.focus_mask import find_out_of_focus
 from fastrefocus.synthesis.gauss_newton import HOMOGRAPHY, SIMILARITY, improve
 from fastrefocus.synthesis.keypoints import guess_views
-from fastrefocus.synthesis.view import View, spread
+from fastrefocus.synthesis.view import Box, CoarseMap, Sampler, View, bounding_box, crop, is_inside
 
 _COARSE_SIDE = 560  # pixels: keypoints are looked for on copies reduced to this
 _FIRST_SIDE = 96  # of the window at the coarsest scale at which a view is refined
@@ -38,25 +38,27 @@ _FEWEST_COVERED = 0.25  # of the mask's pixels
 _LEAST_BLUR = 0.5  # pixels, standard deviation: less than this is no defocus
 _CONTEXT = 32  # pixels around the mask from which its blur is estimated
 _SURROUNDINGS = (3.0, 8.0)  # pixels, standard deviation: where agreement is looked for
+_SPLINE_REACH = 16  # pixels; what is farther away changes nothing between pixels
 _NOISE = 0.01  # standard deviation of encoded values; variations below it neither agree nor disagree
+
+
+#: Rows and columns of the defocused photo.
+Window = tuple[slice, slice]
+
+_EVERYWHERE: Window = (slice(None), slice(None))
 
 
 @dataclass(frozen=True, eq=False)
 class Registration:
     """How a focused photo explains a defocused one: defocused(p) = gain(p) (psf * focused(coordinates(p))) + offset(p).
 
+    What there is of each pixel is made when it is asked for, in a window: slices of the defocused photo's rows and
+    columns, which take the same out of its pixels and of `mask`. The whole of a large photo's takes much memory.
+
     Attributes
     ----------
-    coordinates : ndarray
-        (H, W, 2) float32: where each pixel of the defocused photo is seen in the focused one, (y, x). Beyond the mask
-        it goes on as it is inside.
-    covered : ndarray
-        (H, W) bool: where that is inside the focused photo.
     mask : ndarray
         (H, W) bool: where the photos were compared; as given, or found.
-    gain, offset : ndarray
-        float32, linear light, of each channel: (1, 1, C), or (H, W, C) where they vary. C is 1 if either photo is grey:
-        the luminances are compared then.
     psf : ndarray
         float32 (n, n): as given, or the disk or Gaussian that leaves less.
     blur : Blur
@@ -64,35 +66,74 @@ class Registration:
     residual, residual_before : float
         Mean absolute difference inside the mask, linear light; before: as the photos are, but for a constant gain and
         offset and the best blur.
-    agreement : ndarray
-        (H, W) float32, 0..1: local correlation of the defocused photo and what the focused one says of it; 1 where
-        neither has texture, 0 outside the mask.
     score : float
         Share that the focused photo, without a flow, explains of what is not smooth in the defocused one, up to 1.
     focused_blur : float
         Radius in pixels of the focused photo's own blur, where it is seen from the mask.
     problem : str
         Why the registration is not to be believed; empty if it is.
+    view : View
+        From the defocused photo to the focused one.
+    light : Exposure
+        Gain and offset. They have one channel if either photo is grey: the luminances are compared then.
     """
 
-    coordinates: FloatArray
-    covered: BoolArray
     mask: BoolArray
-    gain: FloatArray
-    offset: FloatArray
     psf: FloatArray
     blur: Blur
     residual: float
     residual_before: float
-    agreement: FloatArray
     score: float
     focused_blur: float
     problem: str
+    view: View
+    light: Exposure
+    _agreement: CoarseMap
+    _focused_shape: tuple[int, ...]
 
     @property
     def is_believable(self) -> bool:
         """Whether something may be copied."""
         return not self.problem
+
+    def coordinates(self, window: Window = _EVERYWHERE) -> FloatArray:
+        """Return where the window's pixels are seen in the focused photo, (h, w, 2) float32, (y, x).
+
+        Beyond the mask that goes on as it is inside.
+        """
+        return np.moveaxis(self.view.seen_from(self._box(window)), 0, -1)
+
+    def covered(self, window: Window = _EVERYWHERE) -> BoolArray:
+        """Return which of the window's pixels the focused photo shows, (h, w)."""
+        return is_inside(self._focused_shape, self.view.seen_from(self._box(window)))
+
+    def agreement(self, window: Window = _EVERYWHERE) -> FloatArray:
+        """Return the local correlation of the defocused photo and what the focused one says of it, (h, w), 0..1.
+
+        It is 1 where neither has texture, and 0 outside the mask.
+        """
+        return self._agreement.at(self._box(window)) * self.mask[window]
+
+    def exposure(self, window: Window = _EVERYWHERE) -> tuple[FloatArray, FloatArray]:
+        """Return gain and offset of each channel, float32 (h, w, C), or (1, 1, C) where they do not vary."""
+        return self.light.at(self._box(window))
+
+    def warp(self, focused: FloatArray, window: Window = _EVERYWHERE) -> FloatArray:
+        """Return the focused photo as the defocused one would show it in focus, (h, w, C) linear light.
+
+        It is seen from the same place and has the same brightness. What is not covered is as at the photo's border.
+        """
+        seen = self.view.seen_from(self._box(window))
+        gain, offset = self.exposure(window)
+        if gain.shape[2] == 1:
+            focused = luminance(focused)[..., np.newaxis]
+        return gain * Sampler(focused, seen, _SPLINE_REACH).at(seen) + offset
+
+    def _box(self, window: Window) -> Box:
+        (top, bottom), (left, right) = (
+            slice_.indices(size)[:2] for slice_, size in zip(window, self.mask.shape, strict=True)
+        )
+        return top, left, bottom - top, right - left
 
 
 def register(
@@ -121,7 +162,7 @@ def register(
     small = grey.at_scale(scale)
     view, blur = _refine(small, *_guess(small))
     score = _explained(small, view, blur)
-    if score > _SAME_SCENE and _agreement(small, view, blur)[small.mask].mean() < _AGREEING:
+    if score > _SAME_SCENE and not _agrees(small, view, blur):
         view = _with_flow(small, view, blur)
     blur = Comparison(small, view, blur.reach).fit_blur(view, around=blur, shapes=("disk", "gaussian"))
     colour = Pair(defocused, focused, grey.mask) if defocused.ndim == focused.ndim == 3 else grey
@@ -144,7 +185,7 @@ def _guess(grey: Pair) -> tuple[View, Blur]:
             view, residual = improve(comparison, view, blur, SIMILARITY)
             if residual < least:
                 best, least = (view, blur), residual
-    return best[0].from_scale(first * second), best[1].at_scale(1 / (first * second))
+    return best[0].at_scale(1 / (first * second)), best[1].at_scale(1 / (first * second))
 
 
 def _refine(grey: Pair, view: View, blur: Blur) -> tuple[View, Blur]:
@@ -158,7 +199,7 @@ def _refine(grey: Pair, view: View, blur: Blur) -> tuple[View, Blur]:
         general, residual = improve(comparison, view, blur, HOMOGRAPHY)
         if residual < _LEFT_BY_HOMOGRAPHY * comparison.explain(view, blur).residual:
             view = general
-        view, blur = view.from_scale(factor), blur.at_scale(1 / factor)
+        view, blur = view.at_scale(1 / factor), blur.at_scale(1 / factor)
         factor //= 2
     return view, blur
 
@@ -178,8 +219,15 @@ def _explained(grey: Pair, view: View, blur: Blur) -> float:
     return float(1 - explained.residual / flat) if np.isfinite(flat) and flat > 0 else 0.0
 
 
-def _agreement(grey: Pair, view: View, blur: Blur) -> FloatArray:
-    """Return the correlation of photo and model around each pixel, (H, W)."""
+def _agrees(grey: Pair, view: View, blur: Blur) -> bool:
+    """Return whether photo and model agree so well that a flow has nothing to add."""
+    box = bounding_box(grey.mask)
+    agreement = _agreement(grey, view, blur).at(box)[crop(grey.mask, box)]
+    return bool(agreement.mean() >= _AGREEING)
+
+
+def _agreement(grey: Pair, view: View, blur: Blur) -> CoarseMap:
+    """Return the correlation of photo and model around each pixel."""
     comparison = Comparison(grey, view, blur.reach)
     explained = comparison.explain(view, blur)
     pixels = explained.pixels.astype(np.float32)
@@ -194,38 +242,31 @@ def _agreement(grey: Pair, view: View, blur: Blur) -> FloatArray:
     common = mean(ours * theirs) - mean(ours) * mean(theirs)
     our_power, their_power = (np.maximum(mean(v * v) - mean(v) ** 2, 0) for v in (ours, theirs))
     local = (common + _NOISE**2) / np.sqrt((our_power + _NOISE**2) * (their_power + _NOISE**2))
-    return spread(np.clip(local, 0, 1) * pixels, comparison.box, 1, grey.mask.shape)
+    return CoarseMap(np.clip(local, 0, 1) * pixels, comparison.box[:2])
 
 
 def _report(
     colour: Pair, small: Pair, scale: int, view: View, blur: Blur, psf: FloatArray | None, score: float
 ) -> Registration:
     """Fit the exposure of each channel, and judge what has come of it."""
-    agreement = _agreement(small, view, blur)
-    shape = colour.mask.shape
     reduced = colour.at_scale(scale)
     comparison = Comparison(reduced, view, blur.reach)
     explained = _exposed(comparison, view, blur, psf if scale == 1 else None)
     before = Comparison(reduced, View(), blur.reach)
-    whole = blur.at_scale(1 / scale)
-    coordinates = np.moveaxis(view.from_scale(scale, shape).seen_from((0, 0, *shape)), 0, -1)
-    covered = np.all((coordinates >= 0) & (coordinates <= np.array(colour.focused.shape[:2]) - 1), axis=-1)
-    exposure = surfaces(explained.coefficients, *comparison.places(scale, shape))
-    gain, offset = (_kept_in_range(values, colour.mask) for values in exposure)
+    whole, whole_view = blur.at_scale(1 / scale), view.at_scale(1 / scale)
     return Registration(
-        coordinates=coordinates,
-        covered=covered,
         mask=colour.mask,
-        gain=gain,
-        offset=offset,
         psf=whole.psf if psf is None else psf,
         blur=whole,
         residual=explained.residual,
         residual_before=before.explain(View(), before.fit_blur(View(), degree=0), degree=0).residual,
-        agreement=spread(agreement, (0, 0, *agreement.shape), scale, shape),
         score=score,
-        focused_blur=_own_blur(colour, coordinates, covered),
+        focused_blur=_own_blur(colour, whole_view),
         problem=_problem(comparison, explained, score, whole),
+        view=whole_view,
+        light=comparison.exposure(explained, scale),
+        _agreement=_agreement(small, view, blur).at_scale(1 / scale),
+        _focused_shape=colour.focused.shape,
     )
 
 
@@ -235,17 +276,11 @@ def _exposed(comparison: Comparison, view: View, blur: Blur, psf: FloatArray | N
     return varying if varying.residual < _LEFT_BY_VARIATION * constant.residual else constant
 
 
-def _kept_in_range(values: FloatArray, mask: BoolArray) -> FloatArray:
-    """Return a channel's gains or offsets, (H, W, C), without those beyond the mask that none inside reaches."""
-    if values.shape[:2] != mask.shape:
-        return values
-    inside = values[mask]
-    return np.clip(values, inside.min(axis=0), inside.max(axis=0))
-
-
-def _own_blur(pair: Pair, coordinates: FloatArray, covered: BoolArray) -> float:
+def _own_blur(pair: Pair, view: View) -> float:
     """Return the median radius of the focused photo's own blur where it is seen from the mask; NaN: nowhere."""
-    seen = np.rint(coordinates[pair.mask & covered]).astype(np.intp)
+    box = bounding_box(pair.mask)
+    places = view.seen_from(box)
+    seen = np.rint(places[:, crop(pair.mask, box) & is_inside(pair.focused.shape, places)]).astype(np.intp).T
     if not len(seen):
         return float("nan")
     top, left = np.maximum(seen.min(axis=0) - _CONTEXT, 0)

@@ -1,13 +1,13 @@
 """The view: where the pixels of a defocused photo are seen in a focused one; and copies of photos at smaller scales."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import map_coordinates, spline_filter
 
-from fastrefocus.arrays import FloatArray
+from fastrefocus.arrays import BoolArray, FloatArray
 
 Matrix = npt.NDArray[np.float64]
 
@@ -21,29 +21,42 @@ _MOST_TURN, _MOST_STRETCH, _MOST_SCALE = 0.5, 1.4, 2.2
 
 
 @dataclass(frozen=True, eq=False)
+class CoarseMap:
+    """A map over a window of a reduced copy of a photo, looked up between its pixels and, beyond it, at its border.
+
+    `values` are float32 (..., h, w); `corner` is the window's top left in the copy; `width` that of the copy's pixels
+    in pixels of the photo.
+    """
+
+    values: FloatArray
+    corner: tuple[int, int]
+    width: float = 1.0
+
+    def at(self, box: Box) -> FloatArray:
+        """Return the values at the photo's pixels in a window of it, (..., h, w)."""
+        y, x = places_in(self.corner, self.values.shape[-2:], self.width, box)
+        return _between(_between(self.values, y, -2), x, -1)
+
+    def at_scale(self, factor: float) -> "CoarseMap":
+        """Return the map of a photo whose pixels are `factor` times as wide."""
+        return replace(self, width=self.width / factor)
+
+
+@dataclass(frozen=True, eq=False)
 class View:
     """A homography, 3x3, of (x, y, 1) from the defocused photo to the focused one, after a flow.
 
-    The flow, (H, W, 2) of (y, x) in pixels of the whole defocused photo, is added to its pixels' places before.
+    The flow, (2, h, w) of (y, x) in its own pixels, is added to the places of the defocused photo's pixels before.
     """
 
     homography: Matrix = field(default_factory=lambda: np.eye(3))
-    flow: FloatArray | None = None
+    flow: CoarseMap | None = None
 
-    def at_scale(self, factor: int) -> "View":
+    def at_scale(self, factor: float) -> "View":
         """Return the view between copies whose pixels are `factor` times as wide."""
         enlarge = _enlargement(factor)
-        flow = None if self.flow is None else reduced(self.flow, factor) / np.float32(factor)
+        flow = None if self.flow is None else self.flow.at_scale(factor)
         return View(_normalised(np.linalg.inv(enlarge) @ self.homography @ enlarge), flow)
-
-    def from_scale(self, factor: int, shape: tuple[int, ...] = ()) -> "View":
-        """Undo `at_scale`; a view with a flow needs the photo's shape."""
-        enlarge = _enlargement(factor)
-        flow = self.flow
-        if flow is not None and factor > 1:
-            planes = [spread(factor * plane, (0, 0, *plane.shape), factor, shape) for plane in np.moveaxis(flow, -1, 0)]
-            flow = np.stack(planes, axis=-1)
-        return View(_normalised(enlarge @ self.homography @ np.linalg.inv(enlarge)), flow)
 
     def seen_from(self, box: Box) -> FloatArray:
         """Return the (y, x) that is seen from each pixel of a window, (2, h, w)."""
@@ -51,8 +64,8 @@ class View:
         y = np.arange(top, top + height, dtype=np.float64)[:, np.newaxis]
         x = np.arange(left, left + width, dtype=np.float64)
         if self.flow is not None:
-            flow = crop(self.flow, box)
-            y, x = y + flow[..., 0], x + flow[..., 1]
+            down, right = self.flow.at(box) * self.flow.width
+            y, x = y + down, x + right
         h = self.homography
         depth = h[2, 0] * x + h[2, 1] * y + h[2, 2]
         seen = np.empty((2, height, width), np.float32)
@@ -81,6 +94,12 @@ class View:
         return True
 
 
+def bounding_box(mask: BoolArray) -> Box:
+    """Return the smallest window that holds all of a mask, which is not empty."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return int(rows[0]), int(columns[0]), int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
+
+
 def crop(image: npt.NDArray[_Value], box: Box) -> npt.NDArray[_Value]:
     """Return a window of an image, whose border goes on beyond it."""
     rows = np.clip(np.arange(box[0], box[0] + box[2]), 0, image.shape[0] - 1)
@@ -98,17 +117,61 @@ def reduced(image: FloatArray, factor: int) -> FloatArray:
     return means.reshape(height, width, *image.shape[2:])
 
 
-def spread(window: FloatArray, box: Box, factor: int, shape: tuple[int, ...]) -> FloatArray:
-    """Lay a window's map, (h, w), of a reduced copy on the whole photo, (H, W); 0 beyond the window."""
-    y, x = (
-        ((np.arange(size, dtype=np.float32) - (factor - 1) / 2) / factor - start)
-        for size, start in zip(shape[:2], box[:2], strict=True)
+def places_in(
+    corner: tuple[int, ...], shape: tuple[int, ...], width: float, box: Box
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return where rows and columns of a photo's window are in a window of a copy whose pixels are `width` as wide.
+
+    `corner` and `shape` are the latter's; what is beyond it is at its border.
+    """
+    return tuple(
+        np.clip((np.arange(first, first + count) - (width - 1) / 2) / width - start, 0, size - 1)
+        for first, count, start, size in zip(box[:2], box[2:], corner, shape, strict=True)
     )
-    places = np.broadcast_arrays(y[:, np.newaxis], x)
-    return np.asarray(map_coordinates(window, places, order=1, output=np.float32, mode="constant"))
 
 
-def _enlargement(factor: int) -> Matrix:
+def _between(values: FloatArray, places: npt.NDArray[np.float64], axis: int) -> FloatArray:
+    """Interpolate linearly along an axis."""
+    before = np.minimum(places.astype(np.intp), max(values.shape[axis] - 2, 0))
+    share = (places - before).astype(np.float32)
+    if axis == -2:
+        share = share[:, np.newaxis]
+    first = np.take(values, before, axis)
+    found: FloatArray = first + share * (np.take(values, np.minimum(before + 1, values.shape[axis] - 1), axis) - first)
+    return found
+
+
+class Sampler:
+    """The part of an image, (H, W, C), that may be seen, ready to be looked up between its pixels by cubic splines.
+
+    `seen` is (2, h, w) of (y, x); what is up to `slack` pixels from that may be looked up later.
+    """
+
+    def __init__(self, image: FloatArray, seen: FloatArray, slack: int) -> None:
+        end = np.array(image.shape[:2])
+        low = np.floor(seen.min(axis=(1, 2))).astype(int) - slack
+        high = np.ceil(seen.max(axis=(1, 2))).astype(int) + slack
+        self.shape = image.shape[:2]
+        self._corner = np.clip(low, 0, np.maximum(end - 4, 0))
+        part = image[tuple(map(slice, self._corner, np.maximum(high, self._corner + 4)))]
+        self._splines = [spline_filter(part[..., i], 3, np.float32, mode="mirror") for i in range(part.shape[2])]
+
+    def at(self, seen: FloatArray) -> FloatArray:
+        """Return the image's values there, (h, w, C); beyond the image, those of its border."""
+        seen = seen - self._corner[:, np.newaxis, np.newaxis].astype(np.float32)
+        planes = [map_coordinates(c, seen, order=3, prefilter=False, mode="nearest") for c in self._splines]
+        return np.stack(planes, axis=-1)
+
+
+def is_inside(shape: tuple[int, ...], seen: FloatArray) -> BoolArray:
+    """Return which of the places (y, x), (2, h, w), are inside an image, (h, w)."""
+    inside = np.ones(seen.shape[1:], bool)
+    for line, size in zip(seen, shape[:2], strict=True):
+        inside &= (line >= 0) & (line <= size - 1)
+    return inside
+
+
+def _enlargement(factor: float) -> Matrix:
     middle = (factor - 1) / 2  # the first large pixel's centre
     return np.array([[factor, 0, middle], [0, factor, middle], [0, 0, 1]], np.float64)
 
