@@ -18,6 +18,7 @@ from .errors import (
     LibraryError,
     ModelError,
     PhotoError,
+    RegistrationWarning,
     ResidualWarning,
 )
 from .optics.aperture import Aperture
@@ -34,13 +35,16 @@ from .progress import Callback
 from .rendering.defocus import render_defocus, render_focus_sweep
 from .rendering.thresholds import PAPER_A_FIGURE_5, ThresholdBlur, blur_by_depth
 from .synthesis.library import PatchLibrary
-from .synthesis.synthesize import SynthesisResult, synthesize
+from .synthesis.repair import ExamplePhoto, RepairResult, refocus_from_examples
+from .synthesis.result import Provenance, SynthesisResult
+from .synthesis.synthesize import AssignmentResult, synthesize
 
 __version__: str
 
 __all__ = [
     "PAPER_A_FIGURE_5",
     "Aperture",
+    "AssignmentResult",
     "BlurEstimate",
     "Callback",
     "Cancelled",
@@ -52,6 +56,7 @@ __all__ = [
     "DepthMap",
     "DepthRange",
     "DiskFit",
+    "ExamplePhoto",
     "FastRefocusError",
     "FocusBand",
     "LibraryError",
@@ -59,9 +64,12 @@ __all__ = [
     "PatchLibrary",
     "Photo",
     "PhotoError",
+    "Provenance",
     "PsfFit",
     "PsfGrid",
     "RefocusResult",
+    "RegistrationWarning",
+    "RepairResult",
     "ResidualWarning",
     "SynthesisResult",
     "ThinLens",
@@ -87,6 +95,7 @@ __all__ = [
     "read_photo",
     "refine_depth",
     "refocus",
+    "refocus_from_examples",
     "render_defocus",
     "render_focus_sweep",
     "resize_depth",

@@ -36,6 +36,10 @@ class ResidualWarning(UserWarning):
     """The blur assumed does not explain the photo: what is left over is not noise."""
 
 
+class RegistrationWarning(UserWarning):
+    """A focused photo was not used, since nothing in it could be told to be what the misfocused one shows."""
+
+
 def warn(message: str, category: type[Warning]) -> None:
     """Warn of the caller's line: the nearest that is not in this package."""
     level, frame = 1, sys._getframe()

@@ -12,6 +12,13 @@ Callback = Callable[[str, int, int], object]
 
 _MIN_INTERVAL_S = 0.1
 
+#: Told from time to time how much of a part of a stage is done; may raise `Cancelled`.
+Tick = Callable[[int], None]
+
+
+def untold(done: int) -> None:
+    """Tell nobody: a `Tick`."""
+
 
 def part_of(callback: Callback | None, number: int, count: int) -> Callback | None:
     """Return a callback for part `number`, from 0, of a stage that is gone through `count` times."""
@@ -41,7 +48,7 @@ class Progress:
         self._total = total
         self._last = -_MIN_INTERVAL_S
 
-    def after(self, done: int) -> Callable[[int], None]:
+    def after(self, done: int) -> Tick:
         """Return a reporter for a part of the stage that begins when `done` steps are complete."""
         return lambda step: self(done + step)
 

@@ -30,7 +30,7 @@ from fastrefocus.deconvolution.deconvolve import deconvolve
 from fastrefocus.deconvolution.selection import choose_lam, noise_sigma
 from fastrefocus.errors import ConvergenceWarning
 from fastrefocus.light import decode, encode
-from fastrefocus.progress import Callback, Progress
+from fastrefocus.progress import Callback, Progress, Tick
 from fastrefocus.synthesis.library import Indices
 from fastrefocus.synthesis.matching import Look, Matches, Windows, library_positions, match, vote
 
@@ -38,9 +38,11 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 _COPY_MU = 0.5  # from 0.3 to 1 the pictures differ by 0.3 dB; what is weaker in the photo comes from the examples
 _GUESS_MU = 0.01
+_LEAST_LAM = 0.002  # a PSF is never exact, and its errors grow as noise does
+_SMALL_BLUR = 2.0  # pixels, standard deviation: beyond, mu and lam grow by the square of the PSF's size, for the larger
+_MOST_CAUTION = 10.0  # it is the more zeros it has, each a little beside its place; but no more than tenfold
 _CHOICE = 4  # the power of the ratio of both guesses' errors by which they are mixed
 _LEAST_ERROR = 1e-5  # mean squared, of encoded values: below it both guesses are right
-_LEAST_LAM = 0.002  # a PSF is never exact, and its errors grow as noise does
 _GOOD_MISFIT, _BAD_MISFIT = 0.3, 0.6  # the copy up to the one, the guess from the other
 _TRANSITION = 3.0  # standard deviation of the smoothing between them, pixels
 _SPREAD_WEIGHT = 0.3  # of the votes' variance against their square
@@ -89,7 +91,7 @@ def fuse(
     defocused : ndarray
         (H, W, C) float32, linear light, blurred by the PSF inside the mask.
     focused : sequence of ndarray
-        Photos of the same channels and brightness, linear light.
+        Photos of the same channels and brightness, linear light. Without any it is a deconvolution.
     psf : ndarray
         (h, w) float32, odd, sums to 1.
     mask : ndarray
@@ -101,31 +103,35 @@ def fuse(
     threads, callback :
         As everywhere; the stage is "match".
     """
-    progress = Progress(callback, "match", 3 + len(focused))
+    progress = Progress(callback, "match", 4)
+    progress(0)
     window = _box(mask, 2 * psf.shape[0])
     photo, inside = defocused[window], mask[window]
-    lam = max(_LEAST_LAM, choose_lam(photo.mean(axis=2), psf, mask=inside))
-    restored = _restored(photo, psf, lam, inside, threads)
+    sigma = _deviation(psf)
+    weights = _Weights.for_blur(sigma, choose_lam(photo.mean(axis=2), psf, mask=inside))
+    restored = _restored(photo, psf, weights, inside, threads, progress.after(0))
     noise = _noise(photo, restored.total_variation, psf, inside)
     progress(1)
-    library = []
-    for example in focused:
-        library.append(_example(example, psf, lam, noise, threads))
-        progress(1 + len(library))
+    positions = library_positions(sources)
+    if not len(positions):
+        progress(4)
+        return _deconvolved(defocused, window, inside, restored.total_variation)
+    library = [_example(example, psf, weights, noise, threads, progress.after(1)) for example in focused]
     looks, losses = zip(*library, strict=True)
+    progress(2)
     queries = _queries(inside)
     matches = match(
-        Look(_encoded(photo), restored.total_variation), looks, queries, library_positions(sources),
-        Windows.for_blur(_deviation(psf)),
-        places=queries + [side.start for side in window] if aligned else None, threads=threads,
+        Look(_encoded(photo), restored.total_variation), looks, queries, positions, Windows.for_blur(sigma),
+        places=queries + [side.start for side in window] if aligned else None,
+        threads=threads, tick=progress.after(2),
     )  # fmt: skip
-    progress(2 + len(focused))
-    votes = vote(matches, _stacked(losses), inside.shape, threads=threads)
+    progress(3)
+    votes = vote(matches, _stacked(losses), inside.shape, threads=threads, tick=progress.after(3))
     misfit = _smoothed(matches.misfit, queries, inside)
     copied = np.clip((_BAD_MISFIT - misfit) / (_BAD_MISFIT - _GOOD_MISFIT), 0, 1)
     image, variance = _mixed(_parts(restored, *votes), copied)
     confidence = (1 - np.minimum(misfit, 1)) / (1 + variance / _DOUBT**2)
-    progress(3 + len(focused))
+    progress(4)
     return Fusion(
         _put(defocused, window, inside, decode(image)),
         _put(np.zeros(mask.shape, np.float32), window, inside, copied),
@@ -134,12 +140,34 @@ def fuse(
     )
 
 
+def _deconvolved(defocused: FloatArray, window: tuple[slice, slice], inside: BoolArray, sharp: FloatArray) -> Fusion:
+    """Return what a photo is without examples; `sharp` is encoded."""
+    shape = defocused.shape[:2]
+    confidence = np.full(shape, np.nan, np.float32)
+    confidence[window][inside] = 0
+    image = _put(defocused, window, inside, decode(sharp))
+    return Fusion(image, np.zeros(shape, np.float32), confidence, np.full((*shape, 3), -1, np.int32))
+
+
+class _Weights(NamedTuple):
+    """Weight of the prior of total variation, and the weak filter's mu."""
+
+    lam: float
+    mu: float
+
+    @staticmethod
+    def for_blur(sigma: float, lam: float) -> "_Weights":
+        """Return the weights for a PSF of a standard deviation along one axis, and the lam that the noise calls for."""
+        caution = min(max(sigma / _SMALL_BLUR, 1) ** 2, _MOST_CAUTION)
+        return _Weights(max(lam, _LEAST_LAM * caution), _GUESS_MU * caution)
+
+
 def _example(
-    sharp: FloatArray, psf: FloatArray, lam: float, noise: float, threads: int | None
+    sharp: FloatArray, psf: FloatArray, weights: _Weights, noise: float, threads: int | None, tick: Tick
 ) -> tuple[Look, FloatArray]:
     """Return what a focused photo, (H, W, C), is compared by, and what each version of it has lost, (H, W, 3 C)."""
     blurred = _with_noise(_blur(sharp, psf), noise)
-    versions = _restored(blurred, psf, lam, None, threads)
+    versions = _restored(blurred, psf, weights, None, threads, tick)
     losses = np.concatenate([_encoded(sharp) - version for version in versions], axis=2)
     return Look(_encoded(blurred), versions.total_variation), losses
 
@@ -199,7 +227,7 @@ def _mixed(parts: _Parts, copied: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _restored(
-    photo: FloatArray, psf: FloatArray, lam: float, known: BoolArray | None, threads: int | None
+    photo: FloatArray, psf: FloatArray, weights: _Weights, known: BoolArray | None, threads: int | None, tick: Tick
 ) -> _Versions:
     """Deconvolve a photo, (H, W, C).
 
@@ -209,15 +237,15 @@ def _restored(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # more iterations change nothing that can be seen
         result = deconvolve(
-            plain, psf, lam=lam, mask=known, tv="vector", num_iter=40, tol=1e-3, value_range=(0, np.inf),
-            threads=threads,
+            plain, psf, lam=weights.lam, mask=known, tv="vector", num_iter=40, tol=1e-3, value_range=(0, np.inf),
+            threads=threads, callback=lambda *_: tick(0),
         )  # fmt: skip
     sharp = result.image.reshape(photo.shape)
     if known is not None:
         plain = _completed(photo, sharp, psf, known).reshape(plain.shape)
     filtered = [
         deconvolve(plain, psf, method="wiener", lam=mu, threads=threads).image * np.float32(1 + mu)
-        for mu in (_COPY_MU, _GUESS_MU)
+        for mu in (_COPY_MU, weights.mu)
     ]
     return _Versions(*(_encoded(image.reshape(photo.shape)) for image in (*filtered, sharp)))
 

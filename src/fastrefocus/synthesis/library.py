@@ -102,9 +102,15 @@ class PatchLibrary:
         patch_size: int = 5,
         linearize: bool = True,
     ) -> None:
-        photos = _as_photos(focused)
+        photos = as_photos(focused)
+        if len({photo.ndim for photo in photos}) > 1:
+            raise ValueError(f"focused must be all grey or all RGB, got shapes {[photo.shape for photo in photos]}")
         size = _check_patch_size(patch_size, [photo.shape for photo in photos], 1 if photos[0].ndim == 2 else 3)
-        own_masks = _as_masks(masks, photos)
+        given = as_masks(masks, photos)
+        own_masks = [
+            np.ones(photo.shape[:2], np.bool_) if mask is None else mask
+            for mask, photo in zip(given, photos, strict=True)
+        ]
         kernels = [as_psf(psf, photo.shape) for photo in photos]
         linear = checks.flag(linearize, "linearize")
         positions = _find_positions(own_masks, size)
@@ -258,28 +264,27 @@ def unpack_colours(colours: Colours, channels: int) -> Bytes:
     return values
 
 
-def _as_photos(focused: Photos) -> list[FloatArray]:
+def as_photos(focused: Photos) -> list[FloatArray]:
+    """Check one focused photo or a sequence of them."""
     if not isinstance(focused, (list, tuple)):
         return [as_image(cast(npt.ArrayLike, focused), "focused")]
     if not focused:
         raise ValueError("focused must be a photo or at least one of them, got an empty sequence")
-    photos = [as_image(photo, f"focused[{i}]") for i, photo in enumerate(focused)]
-    if len({photo.ndim for photo in photos}) > 1:
-        raise ValueError(f"focused must be all grey or all RGB, got shapes {[photo.shape for photo in photos]}")
-    return photos
+    return [as_image(photo, f"focused[{i}]") for i, photo in enumerate(focused)]
 
 
-def _as_masks(masks: Masks, photos: list[FloatArray]) -> list[BoolArray]:
+def as_masks(masks: Masks, photos: Sequence[FloatArray], name: str = "masks") -> list[BoolArray | None]:
+    """Check the masks of photos; None stands for all of a photo."""
     given: list[Any] = [masks] if masks is not None else [None] * len(photos)
     if isinstance(masks, (list, tuple)):
         given = list(masks)
     if len(given) != len(photos):
-        raise ValueError(f"masks must be as many as the photos, {len(photos)}, got {len(given)}")
-    result = []
-    for i, (mask, photo) in enumerate(zip(given, photos, strict=True)):
-        shape, name = photo.shape[:2], "masks" if len(photos) == 1 else f"masks[{i}]"
-        result.append(np.ones(shape, np.bool_) if mask is None else as_mask(mask, shape, name).copy())
-    return result
+        raise ValueError(f"{name} must be as many as the photos, {len(photos)}, got {len(given)}")
+    names = [name] if len(photos) == 1 else [f"{name}[{i}]" for i in range(len(photos))]
+    return [
+        None if mask is None else as_mask(mask, photo.shape[:2], own).copy()
+        for mask, photo, own in zip(given, photos, names, strict=True)
+    ]
 
 
 def _find_positions(masks: list[BoolArray], patch_size: int) -> Indices:

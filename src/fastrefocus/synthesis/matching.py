@@ -18,6 +18,7 @@ import numpy.typing as npt
 from fastrefocus.arrays import BoolArray, FloatArray
 from fastrefocus.native.votes import gather_votes
 from fastrefocus.parallel import bands, thread_imap
+from fastrefocus.progress import Tick, untold
 from fastrefocus.synthesis.library import Indices
 from fastrefocus.synthesis.search import nearest_vectors
 
@@ -127,6 +128,7 @@ def match(
     *,
     places: Indices | None = None,
     threads: int | None,
+    tick: Tick = untold,
 ) -> Matches:
     """Find for each query, (M, 2) pixels of the photo, the patches most like it among `positions` in the examples.
 
@@ -134,10 +136,10 @@ def match(
     """
     axes = _principal_axes(examples, positions, windows)
     own = [positions[positions[:, 0] == number, 1:] for number in range(len(examples))]
-    found = [_project(look, pixels, windows, axes, threads)[0] for look, pixels in zip(examples, own, strict=True)]
-    library = np.concatenate(found)
-    wanted, contrast = _project(photo, queries, windows, axes, threads)
-    distances, patches = nearest_vectors(library, wanted, NEIGHBOURS, threads=threads)
+    found = (_project(look, pixels, windows, axes, threads, tick) for look, pixels in zip(examples, own, strict=True))
+    library = np.concatenate([projected for projected, _ in found])
+    wanted, contrast = _project(photo, queries, windows, axes, threads, tick)
+    distances, patches = nearest_vectors(library, wanted, NEIGHBOURS, threads=threads, tick=tick)
     if places is not None:
         for there in _patches_at(places, positions, examples):
             apart = np.square(library[there] - wanted).sum(axis=1)
@@ -170,7 +172,7 @@ def _principal_axes(examples: Sequence[Look], positions: Indices, windows: Windo
 
 
 def _project(
-    look: Look, pixels: Indices, windows: Windows, axes: FloatArray, threads: int | None
+    look: Look, pixels: Indices, windows: Windows, axes: FloatArray, threads: int | None, tick: Tick
 ) -> tuple[FloatArray, FloatArray]:
     """Return the patches along the axes, (M, axes), and their squared lengths before, (M,)."""
 
@@ -178,15 +180,17 @@ def _project(
         features = windows.describe(look, part)
         return features @ axes, np.einsum("md,md->m", features, features)
 
-    if not len(pixels):
-        return np.empty((0, axes.shape[1]), np.float32), np.empty(0, np.float32)
+    projected, lengths = np.empty((len(pixels), axes.shape[1]), np.float32), np.empty(len(pixels), np.float32)
     with closing(thread_imap(project, list(_parts(pixels)), threads)) as parts:
-        projected, lengths = zip(*parts, strict=True)
-    return np.concatenate(projected), np.concatenate(lengths)
+        for number, part in enumerate(parts):
+            there = slice(number * _AT_A_TIME, (number + 1) * _AT_A_TIME)
+            projected[there], lengths[there] = part
+            tick(0)
+    return projected, lengths
 
 
 def vote(
-    matches: Matches, values: FloatArray, shape: tuple[int, int], *, threads: int | None
+    matches: Matches, values: FloatArray, shape: tuple[int, int], *, threads: int | None, tick: Tick = untold
 ) -> tuple[FloatArray, FloatArray]:
     """Return the weighted mean and variance, (H, W, C), of what the matched patches say of each pixel; else 0.
 
@@ -207,7 +211,7 @@ def vote(
 
     with closing(thread_imap(fill, bands(shape[0], 16), threads)) as finished:
         for _ in finished:
-            pass
+            tick(0)
     return means, variances
 
 
@@ -216,7 +220,7 @@ def library_positions(sources: Sequence[BoolArray]) -> Indices:
     from scipy.ndimage import binary_erosion
 
     width = 2 * VOTE_HALF + 1
-    found = []
+    found = [np.empty((0, 3), np.int32)]
     for number, source in enumerate(sources):
         inner = np.argwhere(binary_erosion(source, np.ones((width, width)))).astype(np.int32)
         found.append(np.insert(inner, 0, number, axis=1))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fastrefocus.arrays import BoolArray, FloatArray
 from fastrefocus.native import _candidates
 from fastrefocus.parallel import thread_imap
-from fastrefocus.progress import Progress
+from fastrefocus.progress import Progress, Tick, untold
 from fastrefocus.synthesis.library import Bytes, Indices, PatchLibrary
 
 _PIXELS_AT_A_TIME = 512  # a call, which cannot be interrupted, then takes a fraction of a second
@@ -203,7 +203,7 @@ SEARCHES: dict[str, Callable[[PatchLibrary], Callable[[Bytes, Found], None]]] = 
 
 
 def nearest_vectors(
-    library: FloatArray, queries: FloatArray, count: int, *, threads: int | None
+    library: FloatArray, queries: FloatArray, count: int, *, threads: int | None, tick: Tick = untold
 ) -> tuple[FloatArray, Indices]:
     """Find each query's nearest vectors of a library, approximately; (N, D) and (M, D) float32.
 
@@ -226,7 +226,7 @@ def nearest_vectors(
 
     with closing(thread_imap(fill, list(slices(len(queries))), threads)) as finished:
         for _ in finished:
-            pass
+            tick(0)
     missing = [(0, 0), (0, count - shape[1])]
     return np.pad(np.maximum(distances, 0), missing, mode="edge"), np.pad(numbers, missing, mode="edge")
 

@@ -1,0 +1,118 @@
+"""Regions restored part by part, so that memory stays small, and put together without seams."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from fastrefocus.arrays import BoolArray, FloatArray
+from fastrefocus.progress import Callback, part_of
+from fastrefocus.synthesis.example import Example
+from fastrefocus.synthesis.fusion import Fusion, fuse
+from fastrefocus.synthesis.regions import Region
+from fastrefocus.synthesis.registration import Window
+
+_MOST_PIXELS = 1_200_000  # of the box around a part
+_MARGIN = 48  # pixels around a part in which examples are looked for, or more for a large PSF
+_OVERLAP = 8  # pixels by which a part reaches into its neighbours
+_TRANSITION = 3.0  # standard deviation of the smoothing between them, pixels
+_LEAST_WEIGHT = np.float32(1e-6)
+
+
+def restore(
+    photo: FloatArray,
+    examples: Sequence[Example],
+    regions: Sequence[Region],
+    mask: BoolArray,
+    *,
+    threads: int | None = None,
+    callback: Callback | None = None,
+) -> Fusion:
+    """Restore the regions, which divide the mask; arguments as of `fusion.fuse`.
+
+    A photo of one channel, (H, W, 1), is restored by the luminance of the examples. The fusion's source is a place in
+    the focused photos as they were given.
+    """
+    parts = [part for region in regions for part in _split(region)]
+    canvas = _Canvas(mask, photo.shape[2])
+    for number, part in enumerate(parts):
+        window = _window(part.mask, max(_MARGIN, 2 * max(part.psf.shape)))
+        sources = [(example, example.sources(window)) for example in examples]
+        near = [(example, source) for example, source in sources if source.any()]
+        fusion = fuse(
+            photo[window],
+            [example.shown(window, grey=photo.shape[2] == 1) for example, _ in near],
+            part.psf,
+            _widened(part.mask, window) & mask[window],
+            [source for _, source in near],
+            aligned=True,
+            threads=threads,
+            callback=part_of(callback, number, len(parts)),
+        )
+        canvas.add(fusion, window, part.mask[window], [example for example, _ in near])
+    return canvas.fusion(photo)
+
+
+def _split(region: Region) -> Iterator[Region]:
+    """Halve a region until its box is small enough."""
+    rows, columns = _window(region.mask, 0)
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    if height * width <= _MOST_PIXELS:
+        yield region
+        return
+    middle = (rows.start + rows.stop) // 2 if height > width else (columns.start + columns.stop) // 2
+    for side in (slice(0, middle), slice(middle, None)):
+        half = np.zeros_like(region.mask)
+        part = np.s_[side, :] if height > width else np.s_[:, side]
+        half[part] = region.mask[part]
+        if half.any():
+            yield from _split(region._replace(mask=half))
+
+
+def _window(mask: BoolArray, margin: int) -> Window:
+    """Return the mask's bounding box, widened by the margin as far as the photo goes."""
+    sides = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+    rows, columns = (
+        slice(max(int(side[0]) - margin, 0), min(int(side[-1]) + 1 + margin, size))
+        for side, size in zip(sides, mask.shape, strict=True)
+    )
+    return rows, columns
+
+
+def _widened(mask: BoolArray, window: Window) -> BoolArray:
+    from scipy.ndimage import maximum_filter
+
+    wider: BoolArray = maximum_filter(mask[window], 2 * _OVERLAP + 1)
+    return wider
+
+
+class _Canvas:
+    """Each pixel is the mean of what the parts say that it lies in, by their weights; its source the own part's."""
+
+    def __init__(self, mask: BoolArray, channels: int) -> None:
+        shape = mask.shape
+        self._mask = mask
+        self._sums = np.zeros((*shape, channels + 2), np.float32)  # image, share of the copy, confidence
+        self._weights = np.zeros(shape, np.float32)
+        self._source = np.full((*shape, 3), -1, np.int32)
+
+    def add(self, fusion: Fusion, window: Window, part: BoolArray, examples: Sequence[Example]) -> None:
+        from scipy.ndimage import gaussian_filter
+
+        restored = ~np.isnan(fusion.confidence)
+        weight = np.where(restored, gaussian_filter(part.astype(np.float32), _TRANSITION) + _LEAST_WEIGHT, 0)
+        said = np.dstack([fusion.image, fusion.copied, np.where(restored, fusion.confidence, 0)])
+        self._sums[window] += weight[..., np.newaxis] * said
+        self._weights[window] += weight
+        for number, example in enumerate(examples):
+            own = part & (fusion.source[..., 0] == number)
+            self._source[window][own] = example.origin(window, fusion.source[own][:, 1:])
+
+    def fusion(self, photo: FloatArray) -> Fusion:
+        """Return all of it; outside the mask the photo's."""
+        means: FloatArray = self._sums / np.where(self._mask, self._weights, 1)[..., np.newaxis]
+        return Fusion(
+            np.where(self._mask[..., np.newaxis], means[..., :-2], photo),
+            means[..., -2],
+            np.where(self._mask, means[..., -1], np.float32(np.nan)),
+            self._source,
+        )
