@@ -3,7 +3,8 @@ import pytest
 from scipy.ndimage import convolve, gaussian_filter, map_coordinates
 
 from fastrefocus import disk_psf, gaussian_psf, read_photo
-from fastrefocus.light import decode, encode
+from fastrefocus.errors import Cancelled
+from fastrefocus.light import decode, encode, luminance
 from fastrefocus.samples import load_sample
 from fastrefocus.synthesis.comparison import Blur, Comparison, Pair
 from fastrefocus.synthesis.gauss_newton import HOMOGRAPHY, SIMILARITY, improve
@@ -196,6 +197,115 @@ def test_a_window_says_what_the_whole_says():
     warped = found.warp(focused, window)
     np.testing.assert_allclose(warped, found.warp(focused)[window], atol=1e-5)
     assert np.abs(blurred(warped, found.psf) - defocused[window])[10:-10, 10:-10].mean() < 0.01
+
+
+def test_progress_is_reported_and_cancels():
+    focused = sample("astronaut")
+    defocused, mask, _ = taken_from(focused, np.eye(3), disk_psf(7))
+    seen = []
+    register(defocused, focused, mask, threads=1, callback=lambda *report: seen.append(report))
+    assert {stage for stage, *_ in seen} == {"register"}
+    assert seen[0] == ("register", 0, 100)
+    assert seen[-1] == ("register", 100, 100)
+    done = [report[1] for report in seen]
+    assert done == sorted(done)
+    with pytest.raises(Cancelled):
+        register(defocused, focused, callback=lambda *_: False)
+
+
+def test_bits_do_not_depend_on_threads():
+    focused = sample("coffee")
+    defocused, _, _ = taken_from(focused, homography(focused.shape, degrees=2), disk_psf(7))
+    one, other = (register(defocused, focused, threads=threads) for threads in (1, 3))
+    for name in ("mask", "sharper", "psf", "residual", "residual_before", "score", "focused_blur"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    np.testing.assert_array_equal(one.coordinates(), other.coordinates())
+
+
+def half_blurred(sharp):
+    """The left and the right half out of focus, and where that is the left one."""
+    left = np.arange(sharp.shape[1]) < sharp.shape[1] // 2
+    soft = blurred(sharp, disk_psf(9))
+    return np.where(left[:, np.newaxis], soft, sharp), np.where(left[:, np.newaxis], sharp, soft), left
+
+
+def test_where_the_focused_photo_is_sharper():
+    one, other, left = half_blurred(sample("astronaut"))
+    mask = np.zeros(one.shape[:2], bool)
+    mask[80:160, 40:110] = True
+    found = register(exposed_again(one), exposed_again(other), mask)
+    assert (found.mask == mask).all()
+    assert (found.sharper == left).mean() > 0.85
+
+
+def test_a_large_photo_of_little_blur_is_looked_at_as_it_is():
+    sharp = np.tile(sample("astronaut"), (5, 5, 1))  # 1280 pixels a side
+    one, other, left = half_blurred(sharp)
+    assert (register(exposed_again(one), exposed_again(other)).sharper == left).mean() > 0.95
+
+
+def unusable():
+    """Photos and masks that cannot be registered, and a word of what is to be said of them."""
+    photo = sample("astronaut")
+    soft, everywhere = blurred(photo, disk_psf(9)), np.ones(photo.shape[:2], bool)
+    flat = np.full_like(photo, 0.2)
+    few = np.zeros_like(everywhere)
+    few[100:105, 100:105] = True
+    return {
+        "the same photo": (photo, photo, None, "sharper"),
+        "the same photo, masked": (photo, photo, everywhere, "no sharper"),
+        "in focus": (exposed_again(photo), exposed_again(photo), everywhere, "no sharper"),
+        "the other way round": (photo, soft, None, "sharper"),
+        "the other way round, masked": (photo, soft, everywhere, ""),
+        "a row": (soft[:1], photo, None, "small"),
+        "a column": (soft[:, :1], photo[:, :1], None, "small"),
+        "a few pixels": (soft[:16, :16], photo[:16, :16], None, "small"),
+        "a small mask": (soft, photo, few, "mask is too small"),
+        "flat": (flat, photo, None, "no texture"),
+        "flat, both": (exposed_again(flat), exposed_again(flat), everywhere, "no texture"),
+        "flat focused photo": (soft, flat, everywhere, "no texture"),
+        "overexposed": (np.ones_like(photo), photo, None, "overexposed"),
+        "noise": (np.random.default_rng(0).random(photo.shape, np.float32), photo, None, "scene"),
+    }
+
+
+@pytest.mark.parametrize("name", unusable())
+def test_what_cannot_be_registered_is_told(name):
+    defocused, focused, mask, words = unusable()[name]
+    found = register(defocused, focused, mask, threads=1)
+    assert not found.is_believable
+    assert words in found.problem
+    shape = defocused.shape[:2]
+    assert found.mask.shape == found.sharper.shape == found.agreement().shape == found.covered().shape == shape
+    assert np.isfinite(found.warp(focused)).all()
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (30, 30), (24, 1200), (1500, 26), (64, 48)])
+def test_small_and_narrow_photos(shape):
+    sharp = np.resize(np.tile(sample("coffee"), (8, 8, 1)), (1600, 2400, 3))[: shape[0], : shape[1]]
+    assert register(blurred(sharp, disk_psf(5)), sharp, threads=1).mask.shape == shape
+
+
+@pytest.mark.parametrize("window", [np.s_[:, :], np.s_[:60, :80], np.s_[-40:, :], np.s_[:, -30:], np.s_[50:52, :]])
+def test_masks_at_the_border(window):
+    focused = sample("astronaut")
+    defocused, _, truth = taken_from(focused, homography(focused.shape, scale=1.02), disk_psf(7))
+    mask = np.zeros(focused.shape[:2], bool)
+    mask[window] = True
+    found = register(defocused, exposed_again(focused), mask)
+    assert found.is_believable, found.problem
+    assert error(found, truth, defocused) < 1
+
+
+def test_grey_and_colour_in_any_combination():
+    focused = sample("astronaut")
+    defocused, mask, truth = taken_from(focused, homography(focused.shape, scale=1.02), disk_psf(7))
+    for ours in (defocused, luminance(defocused)):
+        for theirs in (focused, luminance(focused)):
+            found = register(ours, theirs, mask)
+            assert found.is_believable
+            assert found.warp(theirs).shape == (*mask.shape, 3 if ours.ndim == theirs.ndim == 3 else 1)
+            assert error(found, truth, defocused) < 0.1
 
 
 def test_empty_mask_is_refused():

@@ -13,12 +13,31 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy.fft import irfft2, next_fast_len, rfft2
-from scipy.ndimage import maximum_filter
+from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.optimize import minimize_scalar
 
 from fastrefocus.arrays import BoolArray, FloatArray
+from fastrefocus.light import encode
 from fastrefocus.optics.psf import psf_of_sigma
-from fastrefocus.synthesis.view import Box, Matrix, Sampler, View, bounding_box, crop, is_inside, places_in, reduced
+from fastrefocus.synthesis.view import (
+    Box,
+    CoarseMap,
+    Matrix,
+    Sampler,
+    View,
+    bounding_box,
+    crop,
+    is_inside,
+    places_in,
+    reduced,
+)
+
+#: Pixels: photos of which one side is smaller cannot be compared.
+LEAST_SIDE = 24
+
+#: Weight of the squares of a varying gain's terms and of offsets, of each sample: where the photos have little texture
+#: gain and offset could otherwise make up for one another without end.
+_VARIATION_PRIOR, _OFFSET_PRIOR = 1e-4, 2e-3
 
 _CLIPPED = 0.98  # linear light from which on a pixel may have been brighter than it says
 _MOST_SAMPLES = 40_000  # pixels that fits look at
@@ -26,6 +45,8 @@ _FEWEST_SAMPLES = 50
 _SLACK = 24  # pixels of the focused photo kept around those seen, for views that are still to change
 _SMALLEST_SIGMA = 0.25  # pixels: a disk of a single pixel
 _NEAR = 1.6  # how many times larger or smaller a blur may turn out to be than one that is about right
+_SURROUNDINGS = (3.0, 8.0)  # pixels, standard deviation: where agreement is looked for
+_NOISE = 0.01  # standard deviation of encoded values; variations below it neither agree nor disagree
 _TERMS = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))  # powers of x and y
 
 
@@ -82,13 +103,22 @@ class Pair(NamedTuple):
         mask = share >= min(0.5, share.max())  # so that something is left of a thin mask
         return Pair(reduced(self.defocused, factor), reduced(self.focused, factor), mask)
 
+    def usable_pixels(self) -> int:
+        """Return how many of the mask's pixels are not overexposed."""
+        return len(np.flatnonzero(self.mask & np.all(self.defocused < _CLIPPED, axis=-1)))
+
+    def coarsest(self) -> int:
+        """Return the largest factor that leaves enough of both photos to compare them."""
+        shortest: int = min(*self.defocused.shape[:2], *self.focused.shape[:2])
+        return max(shortest // LEAST_SIDE, 1)
+
     def side(self) -> int:
         """Return the longer side of the mask's bounding box, pixels."""
         return max(bounding_box(self.mask)[2:])
 
     def scale_for(self, pixels: int) -> int:
         """Return the factor by which to reduce the photos so that the mask has no more pixels than that."""
-        return math.ceil(math.sqrt(np.count_nonzero(self.mask) / pixels))
+        return min(math.ceil(math.sqrt(np.count_nonzero(self.mask) / pixels)), self.coarsest())
 
 
 class Comparison:
@@ -121,9 +151,28 @@ class Comparison:
         blurred = _convolved(_spectrum(sharp), blur.psf if psf is None else psf, self.box[2:])
         return self._fit(blurred, self._compared(covered, blur), degree)
 
-    def flat_residual(self, pixels: BoolArray) -> float:
-        """Return what a smooth picture, an offset alone, would leave."""
-        return self._fit(np.zeros_like(self.defocused), pixels, 2).residual
+    def share_explained(self, view: View, blur: Blur) -> float:
+        """Return the share that the focused photo explains of what is not smooth in the defocused one, up to 1."""
+        explained = self.explain(view, blur)
+        flat = self._fit(np.zeros_like(self.defocused), explained.pixels, 2).residual
+        return float(1 - explained.residual / flat) if np.isfinite(flat) and flat > 0 else 0.0
+
+    def agreement(self, view: View, blur: Blur) -> CoarseMap:
+        """Return the correlation, 0..1, of both photos around each pixel; 0 where they are not compared."""
+        explained = self.explain(view, blur)
+        pixels = explained.pixels.astype(np.float32)
+        sigma = float(np.clip(2 * blur.sigma, *_SURROUNDINGS))
+        weight = gaussian_filter(pixels, sigma) + np.float32(1e-6)
+
+        def mean(values: FloatArray) -> FloatArray:
+            around: FloatArray = gaussian_filter(values * pixels, sigma) / weight
+            return around
+
+        ours, theirs = (encode(image[..., 0]) for image in (self.defocused, explained.image()))
+        common = mean(ours * theirs) - mean(ours) * mean(theirs)
+        our_power, their_power = (np.maximum(mean(v * v) - mean(v) ** 2, 0) for v in (ours, theirs))
+        local = (common + _NOISE**2) / np.sqrt((our_power + _NOISE**2) * (their_power + _NOISE**2))
+        return CoarseMap(np.clip(local, 0, 1) * pixels, self.box[:2])
 
     def fit_blur(
         self, view: View, *, around: Blur | None = None, shapes: tuple[str, ...] = ("gaussian",), degree: int = 2
@@ -153,7 +202,7 @@ class Comparison:
         planes = surfaces(explained.coefficients, *places(*self.box[2:]))
         limits = [
             (values.min(axis=0), values.max(axis=0))
-            for values in (plane[0] if plane.shape[:2] == (1, 1) else plane[self.inside] for plane in planes)
+            for values in (plane[0] if plane.shape[:2] == (1, 1) else plane[explained.pixels] for plane in planes)
         ]
         return Exposure(explained.coefficients, self.box, width, np.array(limits))
 
@@ -175,8 +224,11 @@ class Comparison:
         for i in range(channels):
             b, d = (image[..., i].ravel()[chosen].astype(np.float64) for image in (blurred, self.defocused))
             columns = np.concatenate([shape * b, shape])
-            first = least_squares(columns, d)
-            found = least_squares(columns, d, huber_weights(d - np.einsum("ij,i->j", columns, first)))
+            prior = len(chosen) * np.repeat([_VARIATION_PRIOR, _OFFSET_PRIOR], len(shape))
+            prior[0] = 0
+            first = least_squares(columns, d, prior=prior)
+            weights = huber_weights(d - np.einsum("ij,i->j", columns, first))
+            found = least_squares(columns, d, weights, prior)
             coefficients.append(found.reshape(2, -1))
             left += float(np.abs(d - np.einsum("ij,i->j", columns, found)).mean()) / channels
         missing = self.inside & ~pixels
@@ -195,6 +247,12 @@ class Exposure:
     window: Box
     width: float
     limits: Matrix  # (2, 2, C): of gain and offset, the least and the largest
+
+    @staticmethod
+    def unchanged(channels: int) -> "Exposure":
+        """Return a gain of 1 and an offset of 0."""
+        coefficients = np.tile([[1.0], [0.0]], (channels, 1, 1))
+        return Exposure(coefficients, (0, 0, 1, 1), 1, np.tile([[[1.0]], [[0.0]]], (1, 2, channels)))
 
     def at(self, box: Box) -> tuple[FloatArray, FloatArray]:
         """Return gain and offset in a window of the photo, (h, w, C), or (1, 1, C) where they do not vary; float32."""
@@ -239,12 +297,17 @@ def samples(pixels: BoolArray) -> npt.NDArray[np.intp]:
     return chosen[:: max(-(-len(chosen) // _MOST_SAMPLES), 1)]
 
 
-def least_squares(columns: Matrix, values: Matrix, weights: Matrix | None = None) -> Matrix:
-    """Solve weighted least squares, columns (n, N). Sums without BLAS, whose bits depend on its threads."""
+def least_squares(
+    columns: Matrix, values: Matrix, weights: Matrix | None = None, prior: Matrix | None = None
+) -> Matrix:
+    """Solve weighted least squares, columns (n, N); `prior` is the weight of each solution's square.
+
+    Sums without BLAS, whose bits depend on its threads.
+    """
     weighted = columns if weights is None else columns * weights
     gram = np.einsum("ik,jk->ij", weighted, columns)
     gram[np.diag_indices(len(gram))] *= 1 + 1e-9
-    gram[np.diag_indices(len(gram))] += 1e-9
+    gram[np.diag_indices(len(gram))] += 1e-9 if prior is None else 1e-9 + prior
     solution: Matrix = np.linalg.solve(gram, np.einsum("ik,k->i", weighted, values))
     return solution
 

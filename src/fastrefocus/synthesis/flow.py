@@ -1,5 +1,7 @@
 """A dense flow for what no homography describes: parallax, lens distortion, things that moved."""
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
@@ -12,24 +14,28 @@ from fastrefocus.synthesis.view import CoarseMap, View
 _ATTACHMENTS = (5, 15, 40)
 
 _LONGEST_SIDE = 600  # pixels of the mask's box: a flow is smooth, and found on a reduced copy of a larger one
+_WORTHWHILE = 0.99  # of the residual: what two rounds have to leave at most for a third one to follow
 _LOWERS = 0.98  # of the residual around a pixel: what the flow has to leave at most
 
 
-def add_flow(pair: Pair, view: View, blur: Blur) -> View:
+def add_flow(pair: Pair, view: View, blur: Blur, progress: Callable[[float], None]) -> View:
     """Return the view of two grey photos, (H, W, 1), with a flow where that lowers the residual."""
     from skimage.registration import optical_flow_tvl1
 
-    factor = -(-pair.side() // _LONGEST_SIDE)
+    factor = min(-(-pair.side() // _LONGEST_SIDE), pair.coarsest())
     small, plain, blur = pair.at_scale(factor), view.at_scale(factor), blur.at_scale(factor)
     comparison = Comparison(small, plain, blur.reach)
     flow = np.zeros((2, *comparison.box[2:]), np.float32)
     explained = comparison.explain(plain, blur)
     with_flow = explained
-    for attachment in _ATTACHMENTS:
+    for i, attachment in enumerate(_ATTACHMENTS):
         image = encode(with_flow.image()[..., 0])
         aim = np.where(with_flow.pixels, encode(comparison.defocused[..., 0]), image)
         flow = _after(flow, optical_flow_tvl1(aim, image, attachment=attachment))
         with_flow = comparison.explain(_flowing(plain, flow, comparison), blur)
+        progress((i + 1) / len(_ATTACHMENTS))
+        if i and with_flow.residual > _WORTHWHILE * explained.residual:
+            break
     flow *= _lowered(comparison, explained, with_flow)
     return _flowing(plain, flow, comparison).at_scale(1 / factor)
 

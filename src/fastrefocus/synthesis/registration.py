@@ -6,25 +6,28 @@ blurred comparison refines a similarity, then a homography, from coarse to fine,
 scale; a dense flow takes what no homography describes.
 """
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from fastrefocus.arrays import BoolArray, FloatArray
-from fastrefocus.depth.blur_estimate import estimate_blur
 from fastrefocus.light import encode, luminance
-from fastrefocus.synthesis.comparison import Blur, Comparison, Explanation, Exposure, Pair
+from fastrefocus.progress import Callback, Progress
+from fastrefocus.synthesis.comparison import LEAST_SIDE, Blur, Comparison, Explanation, Exposure, Pair
 from fastrefocus.synthesis.flow import add_flow
-from fastrefocus.synthesis.focus_mask import find_out_of_focus
+from fastrefocus.synthesis.focus_mask import find_out_of_focus, own_blur
 from fastrefocus.synthesis.gauss_newton import HOMOGRAPHY, SIMILARITY, improve
-from fastrefocus.synthesis.keypoints import guess_views
+from fastrefocus.synthesis.keypoints import guess
 from fastrefocus.synthesis.view import Box, CoarseMap, Sampler, View, bounding_box, crop, is_inside
 
-_COARSE_SIDE = 560  # pixels: keypoints are looked for on copies reduced to this
-_FIRST_SIDE = 96  # of the window at the coarsest scale at which a view is refined
-_FIRST_REACH = 16  # pixels of that scale around the mask
-_MOST_PIXELS = 1_500_000  # of the mask at the finest: a larger one is blurred enough to be reduced
+_FIRST_SIDE = 192  # pixels of the mask at the coarsest scale at which a view is refined
+
+#: Pixels of the mask: one of more than the first is reduced if it is so blurred that nothing is lost, of more than the
+#: second in any case.
+_ENOUGH_PIXELS, _MOST_PIXELS = 250_000, 1_500_000
+_FINEST_SIGMA = 2.0  # pixels: a blur that is reduced is still as large as this
 
 #: What of the residual a stage with more parameters may leave at most.
 _LEFT_BY_HOMOGRAPHY, _LEFT_BY_VARIATION, _LEFT_BY_FLOW = 0.99, 0.98, 0.95
@@ -34,13 +37,16 @@ _LEFT_BY_HOMOGRAPHY, _LEFT_BY_VARIATION, _LEFT_BY_FLOW = 0.99, 0.98, 0.95
 _SAME_SCENE = 0.45
 
 _AGREEING = 0.97  # mean agreement from which on a flow has nothing to add
+_FEWEST_PIXELS = 400  # of the mask
 _FEWEST_COVERED = 0.25  # of the mask's pixels
 _LEAST_BLUR = 0.5  # pixels, standard deviation: less than this is no defocus
-_CONTEXT = 32  # pixels around the mask from which its blur is estimated
-_SURROUNDINGS = (3.0, 8.0)  # pixels, standard deviation: where agreement is looked for
+_SMOOTHING = 4  # pixels a side of the squares whose means differ where there is texture
+_FLAT = 0.004  # standard deviation of encoded values: less than this is noise
+_NO_BLUR = 0.25  # pixels, standard deviation: what a pixel has
 _SPLINE_REACH = 16  # pixels; what is farther away changes nothing between pixels
-_NOISE = 0.01  # standard deviation of encoded values; variations below it neither agree nor disagree
 
+#: Hundredths of the way that are done after the first view, the view refined, and the flow.
+_GUESSED, _REFINED, _FLOWED = 25, 50, 80
 
 #: Rows and columns of the defocused photo.
 Window = tuple[slice, slice]
@@ -59,6 +65,8 @@ class Registration:
     ----------
     mask : ndarray
         (H, W) bool: where the photos were compared; as given, or found.
+    sharper : ndarray
+        (H, W) bool: where, of the whole photo, the focused one shows more detail.
     psf : ndarray
         float32 (n, n): as given, or the disk or Gaussian that leaves less.
     blur : Blur
@@ -79,6 +87,7 @@ class Registration:
     """
 
     mask: BoolArray
+    sharper: BoolArray
     psf: FloatArray
     blur: Blur
     residual: float
@@ -137,7 +146,13 @@ class Registration:
 
 
 def register(
-    defocused: FloatArray, focused: FloatArray, mask: BoolArray | None = None, psf: FloatArray | None = None
+    defocused: FloatArray,
+    focused: FloatArray,
+    mask: BoolArray | None = None,
+    psf: FloatArray | None = None,
+    *,
+    threads: int | None = None,
+    callback: Callback | None = None,
 ) -> Registration:
     """Register a focused photo with a defocused one.
 
@@ -149,48 +164,112 @@ def register(
         (H, W) bool: what is out of focus in `defocused`, and in focus in `focused`. Default: found.
     psf : ndarray, optional
         (n, n) float32, the blur of the one against the other. Default: fitted.
+    threads : int, optional
+        1 to 1024; None for all CPUs. The result does not depend on it.
+    callback : callable, optional
+        ``callback("register", done, total)``; returning False cancels.
     """
     if mask is not None and not mask.any():
         raise ValueError("mask must have pixels inside, got none")
-    where = np.ones(defocused.shape[:2], bool) if mask is None else mask
-    grey = Pair(luminance(defocused)[..., np.newaxis], luminance(focused)[..., np.newaxis], where)
-    if mask is None:
-        found = find_out_of_focus(grey, _guess(grey)[0])
-        if found.any():  # else all of it is compared, and tells why
-            grey = grey._replace(mask=found)
-    scale = grey.scale_for(_MOST_PIXELS)
+    progress = Progress(callback, "register", 100)
+    progress(0)
+    everywhere = np.ones(defocused.shape[:2], bool)
+    whole = Pair(luminance(defocused)[..., np.newaxis], luminance(focused)[..., np.newaxis], everywhere)
+    colour = Pair(defocused, focused, everywhere) if defocused.ndim == focused.ndim == 3 else whole
+    given = whole if mask is None else whole._replace(mask=mask)
+    if problem := _obstacle(given):
+        return _unregistered(colour._replace(mask=given.mask), psf, problem)
+    grey, view, blur = _located(given, mask is None, threads, _part(progress, 0, _GUESSED))
+    scale = _scale(grey, blur)
+    view, blur = view.at_scale(scale), blur.at_scale(scale)
+    view, blur = _refine(grey.at_scale(scale), view, blur, _part(progress, _GUESSED, _REFINED))
     small = grey.at_scale(scale)
-    view, blur = _refine(small, *_guess(small))
-    score = _explained(small, view, blur)
+    score = Comparison(small, view, blur.reach).share_explained(view, blur)
+    if mask is None:
+        again = _found(whole, view.at_scale(1 / scale), threads)
+        small_again = again.at_scale(scale)
+        score_again = Comparison(small_again, view, blur.reach).share_explained(view, blur)
+        if score_again > score:
+            grey, small, score = again, small_again, score_again
     if score > _SAME_SCENE and not _agrees(small, view, blur):
-        view = _with_flow(small, view, blur)
+        view = _with_flow(small, view, blur, _part(progress, _REFINED, _FLOWED))
+    progress(_FLOWED)
     blur = Comparison(small, view, blur.reach).fit_blur(view, around=blur, shapes=("disk", "gaussian"))
-    colour = Pair(defocused, focused, grey.mask) if defocused.ndim == focused.ndim == 3 else grey
-    return _report(colour, small, scale, view, blur, psf, score)
+    sharper = find_out_of_focus(whole, view.at_scale(1 / scale), threads)
+    registration = _report(colour._replace(mask=grey.mask), sharper, small, scale, view, blur, psf, score, threads)
+    progress(100)
+    if mask is None and not sharper.any():
+        problem = registration.problem or "the focused photo is nowhere sharper than the other"
+        return replace(registration, mask=sharper, problem=problem)
+    return registration
 
 
-def _guess(grey: Pair) -> tuple[View, Blur]:
-    """Return the best of the views that keypoints suggest, refined as similarities at a small scale, and the blur."""
-    first = -(-max(grey.mask.shape) // _COARSE_SIDE)
-    small = grey.at_scale(first)
-    guesses = guess_views(small.defocused[..., 0], small.focused[..., 0], small.mask)
-    second = max(small.side() // _FIRST_SIDE, 1)
-    small = small.at_scale(second)
-    best, least = (View(), Blur(1)), np.inf
-    for guess in guesses:
-        view = View(guess).at_scale(second)
-        comparison = Comparison(small, view, _FIRST_REACH)
-        if view.is_credible(comparison.box):
-            blur = comparison.fit_blur(view, degree=0)
-            view, residual = improve(comparison, view, blur, SIMILARITY)
-            if residual < least:
-                best, least = (view, blur), residual
-    return best[0].at_scale(1 / (first * second)), best[1].at_scale(1 / (first * second))
+def _part(progress: Progress, start: int, end: int) -> Callable[[float], None]:
+    """Return what reports the share that is done of a part of the way."""
+    return lambda share: progress(round(start + share * (end - start)))
 
 
-def _refine(grey: Pair, view: View, blur: Blur) -> tuple[View, Blur]:
+def _obstacle(pair: Pair) -> str:
+    """Say why the photos cannot be compared at all; empty if they can."""
+    if min(*pair.defocused.shape[:2], *pair.focused.shape[:2]) < LEAST_SIDE:
+        return f"a photo of less than {LEAST_SIDE} pixels a side is too small to be registered"
+    if np.count_nonzero(pair.mask) < _FEWEST_PIXELS:
+        return "the mask is too small for the photos to be compared there"
+    if pair.usable_pixels() < _FEWEST_PIXELS:
+        return "the photo is overexposed where the mask is"
+    small = pair.at_scale(min(_SMOOTHING, pair.coarsest()))
+    if encode(small.defocused[small.mask]).std() < _FLAT:
+        return "the photo has no texture where the mask is"
+    return "the focused photo has no texture" if encode(small.focused).std() < _FLAT else ""
+
+
+def _unregistered(pair: Pair, psf: FloatArray | None, problem: str) -> Registration:
+    """Return what is known of photos that cannot be compared."""
+    return Registration(
+        mask=pair.mask,
+        sharper=np.zeros_like(pair.mask),
+        psf=Blur(_NO_BLUR).psf if psf is None else psf,
+        blur=Blur(_NO_BLUR),
+        residual=math.nan,
+        residual_before=math.nan,
+        score=0.0,
+        focused_blur=math.nan,
+        problem=problem,
+        view=View(),
+        light=Exposure.unchanged(pair.defocused.shape[2]),
+        _agreement=CoarseMap(np.zeros((1, 1), np.float32), (0, 0)),
+        _focused_shape=pair.focused.shape,
+    )
+
+
+def _located(
+    pair: Pair, mask_is_wanted: bool, threads: int | None, progress: Callable[[float], None]
+) -> tuple[Pair, View, Blur]:
+    """Return the pair, with the mask that is wanted, and a first guess of view and blur."""
+    if not mask_is_wanted:
+        return pair, *guess(pair, threads, progress)
+    view, blur = guess(pair, threads, lambda share: progress(share / 2))
+    found = _found(pair, view, threads)
+    if found.mask is pair.mask:
+        return pair, view, blur
+    return found, *guess(found, threads, lambda share: progress((1 + share) / 2), view)
+
+
+def _found(whole: Pair, view: View, threads: int | None) -> Pair:
+    """Return the pair with a mask on what is out of focus; if nothing is, all of it is compared, and tells why."""
+    mask = find_out_of_focus(whole, view, threads)
+    return whole._replace(mask=mask) if mask.any() else whole
+
+
+def _scale(grey: Pair, blur: Blur) -> int:
+    """Return the factor by which to reduce photos so that no more is compared than the blur has left."""
+    needless = min(int(blur.sigma / _FINEST_SIGMA), grey.scale_for(_ENOUGH_PIXELS))
+    return max(needless, grey.scale_for(_MOST_PIXELS), 1)
+
+
+def _refine(grey: Pair, view: View, blur: Blur, progress: Callable[[float], None]) -> tuple[View, Blur]:
     """Refine view and blur from coarse to fine."""
-    factor = max(grey.side() // (2 * _FIRST_SIDE), 1)
+    factor = min(max(grey.side() // _FIRST_SIDE, 1), grey.coarsest())
     while factor:
         view, blur = view.at_scale(factor), blur.at_scale(factor)
         comparison = Comparison(grey.at_scale(factor), view, blur.reach)
@@ -200,72 +279,49 @@ def _refine(grey: Pair, view: View, blur: Blur) -> tuple[View, Blur]:
         if residual < _LEFT_BY_HOMOGRAPHY * comparison.explain(view, blur).residual:
             view = general
         view, blur = view.at_scale(1 / factor), blur.at_scale(1 / factor)
+        progress(1 / factor)
         factor //= 2
     return view, blur
-
-
-def _with_flow(grey: Pair, view: View, blur: Blur) -> View:
-    """Return the view with a flow if that lowers the residual."""
-    flowing = add_flow(grey, view, blur)
-    with_flow, without = (Comparison(grey, each, blur.reach).explain(each, blur).residual for each in (flowing, view))
-    return flowing if with_flow < _LEFT_BY_FLOW * without else view
-
-
-def _explained(grey: Pair, view: View, blur: Blur) -> float:
-    """Return the share that the focused photo explains of what is not smooth in the defocused one."""
-    comparison = Comparison(grey, view, blur.reach)
-    explained = comparison.explain(view, blur)
-    flat = comparison.flat_residual(explained.pixels)
-    return float(1 - explained.residual / flat) if np.isfinite(flat) and flat > 0 else 0.0
 
 
 def _agrees(grey: Pair, view: View, blur: Blur) -> bool:
     """Return whether photo and model agree so well that a flow has nothing to add."""
     box = bounding_box(grey.mask)
-    agreement = _agreement(grey, view, blur).at(box)[crop(grey.mask, box)]
+    agreement = Comparison(grey, view, blur.reach).agreement(view, blur).at(box)[crop(grey.mask, box)]
     return bool(agreement.mean() >= _AGREEING)
 
 
-def _agreement(grey: Pair, view: View, blur: Blur) -> CoarseMap:
-    """Return the correlation of photo and model around each pixel."""
-    comparison = Comparison(grey, view, blur.reach)
-    explained = comparison.explain(view, blur)
-    pixels = explained.pixels.astype(np.float32)
-    sigma = float(np.clip(2 * blur.sigma, *_SURROUNDINGS))
-    weight = gaussian_filter(pixels, sigma) + np.float32(1e-6)
-
-    def mean(values: FloatArray) -> FloatArray:
-        around: FloatArray = gaussian_filter(values * pixels, sigma) / weight
-        return around
-
-    ours, theirs = (encode(image[..., 0]) for image in (comparison.defocused, explained.image()))
-    common = mean(ours * theirs) - mean(ours) * mean(theirs)
-    our_power, their_power = (np.maximum(mean(v * v) - mean(v) ** 2, 0) for v in (ours, theirs))
-    local = (common + _NOISE**2) / np.sqrt((our_power + _NOISE**2) * (their_power + _NOISE**2))
-    return CoarseMap(np.clip(local, 0, 1) * pixels, comparison.box[:2])
+def _with_flow(grey: Pair, view: View, blur: Blur, progress: Callable[[float], None]) -> View:
+    """Return the view with a flow if that lowers the residual."""
+    flowing = add_flow(grey, view, blur, progress)
+    with_flow, without = (Comparison(grey, each, blur.reach).explain(each, blur).residual for each in (flowing, view))
+    return flowing if with_flow < _LEFT_BY_FLOW * without else view
 
 
 def _report(
-    colour: Pair, small: Pair, scale: int, view: View, blur: Blur, psf: FloatArray | None, score: float
-) -> Registration:
+    colour: Pair, sharper: BoolArray, small: Pair, scale: int, view: View, blur: Blur, psf: FloatArray | None,
+    score: float, threads: int | None,
+) -> Registration:  # fmt: skip
     """Fit the exposure of each channel, and judge what has come of it."""
     reduced = colour.at_scale(scale)
     comparison = Comparison(reduced, view, blur.reach)
     explained = _exposed(comparison, view, blur, psf if scale == 1 else None)
-    before = Comparison(reduced, View(), blur.reach)
+    first = Comparison(small, View(), blur.reach).fit_blur(View(), degree=0)
+    before = Comparison(reduced, View(), first.reach).explain(View(), first, degree=0)
     whole, whole_view = blur.at_scale(1 / scale), view.at_scale(1 / scale)
     return Registration(
         mask=colour.mask,
+        sharper=sharper,
         psf=whole.psf if psf is None else psf,
         blur=whole,
         residual=explained.residual,
-        residual_before=before.explain(View(), before.fit_blur(View(), degree=0), degree=0).residual,
+        residual_before=before.residual,
         score=score,
-        focused_blur=_own_blur(colour, whole_view),
+        focused_blur=own_blur(colour, whole_view, threads),
         problem=_problem(comparison, explained, score, whole),
         view=whole_view,
         light=comparison.exposure(explained, scale),
-        _agreement=_agreement(small, view, blur).at_scale(1 / scale),
+        _agreement=Comparison(small, view, blur.reach).agreement(view, blur).at_scale(1 / scale),
         _focused_shape=colour.focused.shape,
     )
 
@@ -274,22 +330,6 @@ def _exposed(comparison: Comparison, view: View, blur: Blur, psf: FloatArray | N
     """Let gain and offset vary over the photo if that explains more."""
     constant, varying = (comparison.explain(view, blur, degree=degree, psf=psf) for degree in (0, 2))
     return varying if varying.residual < _LEFT_BY_VARIATION * constant.residual else constant
-
-
-def _own_blur(pair: Pair, view: View) -> float:
-    """Return the median radius of the focused photo's own blur where it is seen from the mask; NaN: nowhere."""
-    box = bounding_box(pair.mask)
-    places = view.seen_from(box)
-    seen = np.rint(places[:, crop(pair.mask, box) & is_inside(pair.focused.shape, places)]).astype(np.intp).T
-    if not len(seen):
-        return float("nan")
-    top, left = np.maximum(seen.min(axis=0) - _CONTEXT, 0)
-    bottom, right = seen.max(axis=0) + _CONTEXT
-    part = encode(np.ascontiguousarray(pair.focused[top:bottom, left:right]))
-    estimate = estimate_blur(part if part.shape[2] == 3 else part[..., 0], threads=1)
-    there = tuple((seen - (top, left)).T)
-    radius, confidence = estimate.radius[there], estimate.confidence[there]
-    return float(np.median(radius[confidence >= np.median(confidence)]))
 
 
 def _problem(comparison: Comparison, explained: Explanation, score: float, blur: Blur) -> str:
