@@ -109,10 +109,10 @@ class _Canvas:
 
     def fusion(self, photo: FloatArray) -> Fusion:
         """Return all of it; outside the mask the photo's."""
-        means: FloatArray = self._sums / np.where(self._mask, self._weights, 1)[..., np.newaxis]
+        means = self._sums / np.where(self._mask, self._weights, np.float32(1))[..., np.newaxis]
         return Fusion(
             np.where(self._mask[..., np.newaxis], means[..., :-2], photo),
-            means[..., -2],
+            np.ascontiguousarray(means[..., -2]),
             np.where(self._mask, means[..., -1], np.float32(np.nan)),
             self._source,
         )

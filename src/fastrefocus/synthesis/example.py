@@ -40,7 +40,8 @@ class Example:
 
     def shown(self, window: Window, *, grey: bool = False) -> FloatArray:
         """Return the photo as a window of the misfocused one would show it in focus, (h, w, C) linear light."""
-        return self._rigid.warp(luminance(self.light)[..., np.newaxis] if grey else self.light, window)
+        photo = self._rigid.warp(self.light, window)
+        return luminance(photo)[..., np.newaxis] if grey and photo.shape[2] == 3 else photo
 
     def covered(self, window: Window) -> BoolArray:
         """Return what of a window of the misfocused photo it shows, (h, w)."""

@@ -25,14 +25,16 @@ class Region(NamedTuple):
     psf: FloatArray
 
 
-def find_regions(defocused: FloatArray, examples: Sequence[Example], mask: BoolArray) -> list[Region]:
+def find_regions(
+    defocused: FloatArray, examples: Sequence[Example], mask: BoolArray, *, threads: int | None
+) -> list[Region]:
     """Divide the mask; `defocused` is (H, W) or (H, W, 3) linear light."""
-    sharpest = _sharpest(examples, mask)
+    sharpest = _sharpest(examples, mask, threads)
     parts = ((example, mask & (sharpest == number)) for number, example in enumerate(examples))
     return [Region(part, _psf(defocused, example, part)) for example, part in parts if part.any()]
 
 
-def _sharpest(examples: Sequence[Example], mask: BoolArray) -> npt.NDArray[np.intp]:
+def _sharpest(examples: Sequence[Example], mask: BoolArray, threads: int | None) -> npt.NDArray[np.intp]:
     """Return which example is the sharpest at each pixel of the mask, (H, W); the first where none shows it."""
     best = np.zeros(mask.shape, np.intp)
     if len(examples) == 1:
@@ -40,7 +42,7 @@ def _sharpest(examples: Sequence[Example], mask: BoolArray) -> npt.NDArray[np.in
     sharp, known = examples[0].shown(_EVERYWHERE, grey=True), examples[0].covered(_EVERYWHERE)
     for number, example in enumerate(examples[1:], 1):
         shown, covered = example.shown(_EVERYWHERE, grey=True), example.covered(_EVERYWHERE)
-        better = find_out_of_focus(Pair(sharp, shown, mask & covered), View()) | (covered & ~known)
+        better = find_out_of_focus(Pair(sharp, shown, mask & covered), View(), threads) | (covered & ~known)
         best[better] = number
         sharp[better] = shown[better]
         known |= covered
