@@ -39,7 +39,7 @@ LEAST_SIDE = 24
 #: gain and offset could otherwise make up for one another without end.
 _VARIATION_PRIOR, _OFFSET_PRIOR = 1e-4, 2e-3
 
-_CLIPPED = 0.98  # linear light from which on a pixel may have been brighter than it says
+CLIPPED = 0.98  # linear light from which on a pixel may have been brighter than it says
 _MOST_SAMPLES = 40_000  # pixels that fits look at
 _FEWEST_SAMPLES = 50
 _SLACK = 24  # pixels of the focused photo kept around those seen, for views that are still to change
@@ -105,7 +105,7 @@ class Pair(NamedTuple):
 
     def usable_pixels(self) -> int:
         """Return how many of the mask's pixels are not overexposed."""
-        return len(np.flatnonzero(self.mask & np.all(self.defocused < _CLIPPED, axis=-1)))
+        return len(np.flatnonzero(self.mask & np.all(self.defocused < CLIPPED, axis=-1)))
 
     def coarsest(self) -> int:
         """Return the largest factor that leaves enough of both photos to compare them."""
@@ -136,7 +136,7 @@ class Comparison:
             outside = np.arange(self.box[axis], self.box[axis] + self.box[axis + 2])
             outside = (outside < 0) | (outside >= mask.shape[axis])
             self.inside[outside if axis == 0 else np.s_[:, outside]] = False
-        self.inside = self.inside & np.all(self.defocused < _CLIPPED, axis=-1)
+        self.inside = self.inside & np.all(self.defocused < CLIPPED, axis=-1)
         self._deviation = _deviation(self.defocused, self.inside)
         self._sampler = Sampler(focused, view.seen_from(self.box), _SLACK)
 

@@ -31,6 +31,7 @@ from fastrefocus.deconvolution.selection import choose_lam, noise_sigma
 from fastrefocus.errors import ConvergenceWarning
 from fastrefocus.light import decode, encode
 from fastrefocus.progress import Callback, Progress, Tick
+from fastrefocus.synthesis.comparison import CLIPPED
 from fastrefocus.synthesis.library import Indices
 from fastrefocus.synthesis.matching import Look, Matches, Windows, library_positions, match, vote
 
@@ -231,14 +232,15 @@ def _restored(
 ) -> _Versions:
     """Deconvolve a photo, (H, W, C).
 
-    Where it is not known, the filters are given what total variation finds there: what is in focus would ring.
+    Where it is not known, or clipped, the filters are given what total variation finds there: what is in focus, or
+    was brighter than it says, would ring.
     """
     plain = photo[..., 0] if photo.shape[2] == 1 else photo
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # more iterations change nothing that can be seen
         result = deconvolve(
-            plain, psf, lam=weights.lam, mask=known, tv="vector", num_iter=40, tol=1e-3, value_range=(0, np.inf),
-            threads=threads, callback=lambda *_: tick(0),
+            plain, psf, lam=weights.lam, mask=known, saturation=None if known is None else CLIPPED, tv="vector",
+            num_iter=40, tol=1e-3, value_range=(0, np.inf), threads=threads, callback=lambda *_: tick(0),
         )  # fmt: skip
     sharp = result.image.reshape(photo.shape)
     if known is not None:
@@ -251,8 +253,9 @@ def _restored(
 
 
 def _completed(photo: FloatArray, sharp: FloatArray, psf: FloatArray, known: BoolArray) -> FloatArray:
-    """Return the photo, with what the lens would make of the sharp one where it is not known."""
-    return np.where(known[..., np.newaxis], photo, _blur(sharp, psf))
+    """Return the photo, with what the lens would make of the sharp one where it is not known, or clipped."""
+    blurred = _blur(sharp, psf)
+    return np.where(known[..., np.newaxis], np.where(photo < CLIPPED, photo, np.maximum(photo, blurred)), blurred)
 
 
 def _noise(photo: FloatArray, sharp: FloatArray, psf: FloatArray, known: BoolArray) -> float:
