@@ -1,4 +1,4 @@
-"""Refocusing by examples: matching and fusion beside other ways, where the photos are registered or nearly so.
+"""Refocusing by examples beside other ways.
 
     python benchmarks/examples.py         # tables a, b and c
     python benchmarks/examples.py b c     # some of them
@@ -21,7 +21,6 @@ from paper_b_scenes import box
 
 import fastrefocus as fr
 from fastrefocus.light import decode, encode
-from fastrefocus.synthesis.fusion import Fusion, fuse
 
 OUT = Path(__file__).resolve().parent / "out" / "examples"
 THREADS = 1  # the pictures do not depend on it
@@ -50,15 +49,15 @@ def measure_table(name: str, cases: Iterable[Case]) -> None:
     scores: dict[bool, list[list[float]]] = {True: [], False: []}
     for case in cases:
         start = time.perf_counter()
-        fusion = by_examples(case)
+        result = by_examples(case)
         seconds = time.perf_counter() - start
-        images = {**other_ways(case), "by examples": encode(fusion.image)}
+        images = {**other_ways(case), "by examples": result.image}
         if not any(scores.values()):
             header(name, *images, "s")
         psnrs = [psnr(image, case) for image in images.values()]
         scores[is_tuned(case)].append(psnrs)
         row(case.name, *(cell(value) for value in psnrs), f"{seconds:.1f}")
-        write_panels(name, case, images, psnrs, fusion)
+        write_panels(name, case, images, psnrs, result)
     for title, group in (("tuned on", scores[True]), ("not tuned on", scores[False])):
         if group:
             row(f"mean, {title}", *(cell(value) for value in np.mean(group, axis=0)), "")
@@ -72,8 +71,11 @@ def cell(value: float) -> str:
     return f"{value:.2f}" if np.isfinite(value) else "-"
 
 
-def by_examples(case: Case) -> Fusion:
-    return fuse(decode(case.defocused), [decode(case.focused)], case.psf, case.mask, [case.source], threads=THREADS)
+def by_examples(case: Case) -> fr.RepairResult:
+    masks = None if case.source.all() else case.source
+    return fr.refocus_from_examples(
+        case.defocused, case.focused, mask=case.mask, focused_masks=masks, threads=THREADS
+    )
 
 
 def other_ways(case: Case) -> dict[str, np.ndarray]:
@@ -106,7 +108,7 @@ def psnr(image: np.ndarray, case: Case) -> float:
     return float(-10 * np.log10(error)) if error > 0 else np.inf
 
 
-def write_panels(table: str, case: Case, images: dict[str, np.ndarray], psnrs: list[float], fusion: Fusion) -> None:
+def write_panels(table: str, case: Case, images: dict[str, np.ndarray], psnrs: list[float], result: fr.RepairResult) -> None:
     folder = OUT / table
     folder.mkdir(parents=True, exist_ok=True)
     inside = box(case.mask, margin=16)
@@ -114,8 +116,8 @@ def write_panels(table: str, case: Case, images: dict[str, np.ndarray], psnrs: l
     panels = [(f"{name}: {cell(value)}", image[inside]) for (name, image), value in titled]
     panels += [
         ("truth", case.truth[inside]),
-        ("share of the copy", fusion.copied[inside]),
-        ("confidence", np.nan_to_num(fusion.confidence)[inside]),
+        ("copied", (result.provenance == fr.Provenance.COPIED)[inside].astype(np.float32)),
+        ("confidence", np.nan_to_num(result.confidence)[inside]),
     ]
     write(folder / f"{case.name.replace(', ', '_').replace(' ', '_')}.png", panels, columns=5)
 

@@ -45,6 +45,7 @@ def restore(
             _widened(part.mask, window) & mask[window],
             [source for _, source in near],
             aligned=True,
+            model_error=part.residual,
             threads=threads,
             callback=part_of(callback, number, len(parts)),
         )

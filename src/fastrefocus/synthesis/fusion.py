@@ -41,7 +41,8 @@ _COPY_MU = 0.5  # from 0.3 to 1 the pictures differ by 0.3 dB; what is weaker in
 _GUESS_MU = 0.01
 _LEAST_LAM = 0.002  # a PSF is never exact, and its errors grow as noise does
 _SMALL_BLUR = 2.0  # pixels, standard deviation: beyond, mu and lam grow by the square of the PSF's size, for the larger
-_MOST_CAUTION = 10.0  # it is the more zeros it has, each a little beside its place; but no more than tenfold
+_SMALL_ERROR = 0.012  # it is the more zeros it has, each a little beside its place; and by that of the model's error,
+_MOST_CAUTION = 10.0  # linear light; but no more than tenfold
 _CHOICE = 4  # the power of the ratio of both guesses' errors by which they are mixed
 _LEAST_ERROR = 1e-5  # mean squared, of encoded values: below it both guesses are right
 _GOOD_MISFIT, _BAD_MISFIT = 0.3, 0.6  # the copy up to the one, the guess from the other
@@ -82,6 +83,7 @@ def fuse(
     sources: Sequence[BoolArray],
     *,
     aligned: bool = False,
+    model_error: float = 0.0,
     threads: int | None = None,
     callback: Callback | None = None,
 ) -> Fusion:
@@ -101,6 +103,8 @@ def fuse(
         bool, where each focused photo has examples.
     aligned : bool
         The focused photos are registered: they show each thing at the defocused one's place, and are of its size.
+    model_error : float
+        Mean absolute difference, in linear light, that the PSF and the registration leave: 0 if it is not known.
     threads, callback :
         As everywhere; the stage is "match".
     """
@@ -109,7 +113,7 @@ def fuse(
     window = _box(mask, 2 * psf.shape[0])
     photo, inside = defocused[window], mask[window]
     sigma = _deviation(psf)
-    weights = _Weights.for_blur(sigma, choose_lam(photo.mean(axis=2), psf, mask=inside))
+    weights = _Weights.careful(choose_lam(photo.mean(axis=2), psf, mask=inside), sigma, model_error)
     restored = _restored(photo, psf, weights, inside, threads, progress.after(0))
     noise = _noise(photo, restored.total_variation, psf, inside)
     progress(1)
@@ -157,9 +161,9 @@ class _Weights(NamedTuple):
     mu: float
 
     @staticmethod
-    def for_blur(sigma: float, lam: float) -> "_Weights":
-        """Return the weights for a PSF of a standard deviation along one axis, and the lam that the noise calls for."""
-        caution = min(max(sigma / _SMALL_BLUR, 1) ** 2, _MOST_CAUTION)
+    def careful(lam: float, sigma: float, model_error: float) -> "_Weights":
+        """Return the weights for a lam that the noise calls for, and a PSF of a standard deviation along one axis."""
+        caution = min(max(sigma / _SMALL_BLUR, model_error / _SMALL_ERROR, 1) ** 2, _MOST_CAUTION)
         return _Weights(max(lam, _LEAST_LAM * caution), _GUESS_MU * caution)
 
 

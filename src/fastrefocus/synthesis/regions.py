@@ -19,10 +19,11 @@ _MOST_PIXELS = 1_500_000  # at which a PSF is fitted
 
 
 class Region(NamedTuple):
-    """Pixels of the misfocused photo, (H, W) bool, and the PSF that blurs them."""
+    """Pixels of the misfocused photo, (H, W) bool, the PSF that blurs them, and what that leaves unexplained."""
 
     mask: BoolArray
     psf: FloatArray
+    residual: float
 
 
 def find_regions(
@@ -31,7 +32,7 @@ def find_regions(
     """Divide the mask; `defocused` is (H, W) or (H, W, 3) linear light."""
     sharpest = _sharpest(examples, mask, threads)
     parts = ((example, mask & (sharpest == number)) for number, example in enumerate(examples))
-    return [Region(part, _psf(defocused, example, part)) for example, part in parts if part.any()]
+    return [Region(part, *_psf(defocused, example, part)) for example, part in parts if part.any()]
 
 
 def _sharpest(examples: Sequence[Example], mask: BoolArray, threads: int | None) -> npt.NDArray[np.intp]:
@@ -49,13 +50,14 @@ def _sharpest(examples: Sequence[Example], mask: BoolArray, threads: int | None)
     return best
 
 
-def _psf(defocused: FloatArray, example: Example, part: BoolArray) -> FloatArray:
-    """Return the PSF of a part of the mask."""
+def _psf(defocused: FloatArray, example: Example, part: BoolArray) -> tuple[FloatArray, float]:
+    """Return the PSF of a part of the mask, and the mean absolute difference that it leaves."""
     registration = example.registration
     if np.array_equal(part, registration.mask):
-        return registration.psf
+        return registration.psf, registration.residual
     pair = Pair(luminance(defocused)[..., np.newaxis], luminance(example.light)[..., np.newaxis], part)
     scale = pair.scale_for(_MOST_PIXELS)
     view, blur = registration.view.at_scale(scale), registration.blur.at_scale(scale)
     comparison = Comparison(pair.at_scale(scale), view, blur.reach)
-    return comparison.fit_blur(view, around=blur, shapes=("disk", "gaussian")).at_scale(1 / scale).psf
+    blur = comparison.fit_blur(view, around=blur, shapes=("disk", "gaussian"))
+    return blur.at_scale(1 / scale).psf, comparison.explain(view, blur).residual

@@ -180,7 +180,10 @@ def refocus_from_examples(
     whole = _union(example.registration.mask for example in examples) if inside is None else inside
     if whole is None or (kernel is None and not examples):
         return _deblurred(image, inside, found, threads, callback)
-    regions = find_regions(light, examples, whole, threads=threads) if kernel is None else [Region(whole, kernel)]
+    if kernel is None:
+        regions = find_regions(light, examples, whole, threads=threads)
+    else:
+        regions = [_given(whole, kernel, examples)]
     fusion, picture = _restored(light, examples, regions, whole, threads, callback)
     if inside is None:
         picture = _blended(light, picture, whole)
@@ -285,6 +288,10 @@ def _deblurred(
         mask=inside,
         photos=found,
     )
+
+
+def _given(mask: BoolArray, psf: FloatArray, examples: Sequence[Example]) -> Region:
+    return Region(mask, psf, min((example.registration.residual for example in examples), default=0.0))
 
 
 def _restored(
