@@ -108,7 +108,9 @@ def psnr(image: np.ndarray, case: Case) -> float:
     return float(-10 * np.log10(error)) if error > 0 else np.inf
 
 
-def write_panels(table: str, case: Case, images: dict[str, np.ndarray], psnrs: list[float], result: fr.RepairResult) -> None:
+def write_panels(
+    table: str, case: Case, images: dict[str, np.ndarray], psnrs: list[float], result: fr.RepairResult
+) -> None:
     folder = OUT / table
     folder.mkdir(parents=True, exist_ok=True)
     inside = box(case.mask, margin=16)

@@ -97,8 +97,8 @@ def changed_view(name: str, photo: np.ndarray, corner: tuple[int, int], view: st
     else:
         focused = warp(truth, transform.inverse, order=3, mode="reflect").astype(np.float32)
     defocused = noisy(defocus(photo, corner, diameter), 0)
-    gain = np.float32(GAIN if view == "brighter" else 1)
-    focused = noisy(to_photo(decode(focused) * gain), 1)
+    gain = GAIN if view == "brighter" else 1
+    focused = noisy(to_photo(decode(focused) * np.float32(gain)), 1)
     return case(name, defocused, focused, truth, diameter, transform, gain)
 
 
@@ -118,13 +118,13 @@ def case(
     truth: np.ndarray,
     diameter: int,
     transform: ProjectiveTransform,
-    gain: np.float32 = np.float32(1),
+    gain: float = 1,
 ) -> Case:
-    """Put a case together; the transform maps (x, y) of the defocused photo to the focused one, `gain` times as bright."""
+    """Put a case together; the transform maps (x, y) of the defocused photo to the focused, `gain` times brighter one."""
     y, x = np.indices(truth.shape[:2])
     seen = transform(np.stack([x.ravel(), y.ravel()], axis=-1)).reshape(*y.shape, 2)
     shown = ((seen >= 0) & (seen <= SIDE - 1)).all(-1)
-    registered = warp(to_photo(decode(focused) / gain), transform, order=3, mode="edge").astype(np.float32)
+    registered = warp(to_photo(decode(focused) / np.float32(gain)), transform, order=3, mode="edge").astype(np.float32)
     mask = np.zeros(truth.shape[:2], bool)
     mask[BORDER:-BORDER, BORDER:-BORDER] = True
     return Case(

@@ -13,6 +13,7 @@ from fastrefocus.synthesis.registration import Window
 
 _MOST_PIXELS = 1_200_000  # of the box around a part
 _MARGIN = 48  # pixels around a part in which examples are looked for, or more for a large PSF
+_FARTHER = (4000, 2000, 1000, 500, 250, 120)  # and if examples were marked, so far as to reach them
 _OVERLAP = 8  # pixels by which a part reaches into its neighbours
 _TRANSITION = 3.0  # standard deviation of the smoothing between them, pixels
 _LEAST_WEIGHT = np.float32(1e-6)
@@ -35,7 +36,7 @@ def restore(
     parts = [part for region in regions for part in _split(region)]
     canvas = _Canvas(mask, photo.shape[2])
     for number, part in enumerate(parts):
-        window = _window(part.mask, max(_MARGIN, 2 * max(part.psf.shape)))
+        window = _surroundings(part, examples)
         sources = [(example, example.sources(window)) for example in examples]
         near = [(example, source) for example, source in sources if source.any()]
         fusion = fuse(
@@ -55,15 +56,15 @@ def restore(
 
 def _split(region: Region) -> Iterator[Region]:
     """Halve a region until its box is small enough."""
-    rows, columns = _window(region.mask, 0)
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    if height * width <= _MOST_PIXELS:
+    window = rows, columns = _window(region.mask, 0)
+    if _area(window) <= _MOST_PIXELS:
         yield region
         return
-    middle = (rows.start + rows.stop) // 2 if height > width else (columns.start + columns.stop) // 2
+    upright = rows.stop - rows.start > columns.stop - columns.start
+    middle = (rows.start + rows.stop) // 2 if upright else (columns.start + columns.stop) // 2
     for side in (slice(0, middle), slice(middle, None)):
         half = np.zeros_like(region.mask)
-        part = np.s_[side, :] if height > width else np.s_[:, side]
+        part = np.s_[side, :] if upright else np.s_[:, side]
         half[part] = region.mask[part]
         if half.any():
             yield from _split(region._replace(mask=half))
@@ -77,6 +78,19 @@ def _window(mask: BoolArray, margin: int) -> Window:
         for side, size in zip(sides, mask.shape, strict=True)
     )
     return rows, columns
+
+
+def _surroundings(part: Region, examples: Sequence[Example]) -> Window:
+    """Return the window in which examples for a part are looked for."""
+    least = max(_MARGIN, 2 * max(part.psf.shape))
+    farther = _FARTHER if any(example.mask is not None for example in examples) else ()
+    windows = [_window(part.mask, max(margin, least)) for margin in (*farther, least)]
+    return next((window for window in windows if _area(window) <= _MOST_PIXELS), windows[-1])
+
+
+def _area(window: Window) -> int:
+    rows, columns = window
+    return (rows.stop - rows.start) * (columns.stop - columns.start)
 
 
 def _widened(mask: BoolArray, window: Window) -> BoolArray:
