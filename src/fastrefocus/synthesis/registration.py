@@ -16,11 +16,11 @@ from fastrefocus.arrays import BoolArray, FloatArray
 from fastrefocus.light import encode, luminance
 from fastrefocus.progress import Callback, Progress
 from fastrefocus.synthesis.comparison import LEAST_SIDE, Blur, Comparison, Explanation, Exposure, Pair
-from fastrefocus.synthesis.flow import add_flow
+from fastrefocus.synthesis.flow import add_flow, find_strays
 from fastrefocus.synthesis.focus_mask import find_out_of_focus, own_blur
 from fastrefocus.synthesis.gauss_newton import HOMOGRAPHY, SIMILARITY, improve
 from fastrefocus.synthesis.keypoints import guess
-from fastrefocus.synthesis.view import Box, CoarseMap, Sampler, View, bounding_box, crop, is_inside
+from fastrefocus.synthesis.view import Box, CoarseMap, Sampler, View, bounding_box, crop
 
 _FIRST_SIDE = 192  # pixels of the mask at the coarsest scale at which a view is refined
 
@@ -113,8 +113,8 @@ class Registration:
         return np.moveaxis(self.view.seen_from(self._box(window)), 0, -1)
 
     def covered(self, window: Window = _EVERYWHERE) -> BoolArray:
-        """Return which of the window's pixels the focused photo shows, (h, w)."""
-        return is_inside(self._focused_shape, self.view.seen_from(self._box(window)))
+        """Return which of the window's pixels the focused photo shows, (h, w): in the frame, and not hidden there."""
+        return self.view.shows(self._box(window), self._focused_shape)
 
     def agreement(self, window: Window = _EVERYWHERE) -> FloatArray:
         """Return the local correlation of the defocused photo and what the focused one says of it, (h, w), 0..1.
@@ -189,7 +189,7 @@ def register(
         again = _found(whole, view.at_scale(1 / scale), threads)
         small_again = again.at_scale(scale)
         score_again = Comparison(small_again, view, blur.reach).share_explained(view, blur)
-        if score_again > score:
+        if again.mask is not everywhere and (grey.mask is everywhere or score_again > score):
             grey, small, score = again, small_again, score_again
     if score > _SAME_SCENE and not _agrees(small, view, blur):
         view = _with_flow(small, view, blur, _part(progress, _REFINED, _FLOWED))
@@ -198,9 +198,9 @@ def register(
     sharper = find_out_of_focus(whole, view.at_scale(1 / scale), threads)
     registration = _report(colour._replace(mask=grey.mask), sharper, small, scale, view, blur, psf, score, threads)
     progress(100)
-    if mask is None and not sharper.any():
+    if mask is None and grey.mask is everywhere:
         problem = registration.problem or "the focused photo is nowhere sharper than the other"
-        return replace(registration, mask=sharper, problem=problem)
+        return replace(registration, mask=np.zeros_like(everywhere), problem=problem)
     return registration
 
 
@@ -293,9 +293,11 @@ def _agrees(grey: Pair, view: View, blur: Blur) -> bool:
 
 def _with_flow(grey: Pair, view: View, blur: Blur, progress: Callable[[float], None]) -> View:
     """Return the view with a flow if that lowers the residual."""
-    flowing = add_flow(grey, view, blur, progress)
+    flowing = add_flow(grey, view, blur, lambda share: progress(share / 2))
     with_flow, without = (Comparison(grey, each, blur.reach).explain(each, blur).residual for each in (flowing, view))
-    return flowing if with_flow < _LEFT_BY_FLOW * without else view
+    if with_flow > _LEFT_BY_FLOW * without:
+        return view
+    return find_strays(grey, flowing, blur, lambda share: progress((1 + share) / 2))
 
 
 def _report(
