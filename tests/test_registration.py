@@ -36,14 +36,18 @@ def exposed_again(light):
     return decode((np.round(np.clip(noisy, 0, 1) * 255) / 255).astype(np.float32))
 
 
+def mask_inside(image, margin=30):
+    mask = np.zeros(image.shape[:2], bool)
+    mask[margin:-margin, margin:-margin] = True
+    return mask
+
+
 def taken_from(focused, matrix, psf, gain=1.0):
     """The photo that a camera at another place takes out of focus, its mask, and where its pixels are in `focused`."""
     seen = View(matrix).seen_from((0, 0, *focused.shape[:2]))
     planes = [map_coordinates(focused[..., i], seen, order=3, mode="mirror") for i in range(3)]
     defocused = exposed_again(blurred(np.stack(planes, axis=-1), psf) * gain)
-    mask = np.zeros(focused.shape[:2], bool)
-    mask[60:-60, 60:-60] = True
-    return defocused, mask, np.moveaxis(seen, 0, -1)
+    return defocused, mask_inside(focused, 60), np.moveaxis(seen, 0, -1)
 
 
 def error(registration, truth, defocused):
@@ -171,11 +175,23 @@ def test_flow_takes_what_no_homography_describes():
     truth = np.stack([y + 3 * np.sin(x / 20), x + 3 * np.cos(y / 25)], axis=-1)
     planes = [map_coordinates(focused[..., i], np.moveaxis(truth, -1, 0), order=3, mode="mirror") for i in range(3)]
     defocused = exposed_again(blurred(np.stack(planes, axis=-1), disk_psf(5)))
-    mask = np.zeros(focused.shape[:2], bool)
-    mask[30:-30, 30:-30] = True
-    found = register(defocused, exposed_again(focused), mask)
+    found = register(defocused, exposed_again(focused), mask_inside(focused))
     assert found.is_believable
     assert error(found, truth, defocused) < 0.7  # 2 without a flow
+
+
+def test_what_something_nearer_hides_is_not_covered():
+    behind, nearer = sample("astronaut"), sample("chelsea")[10:130, 50:150]
+    rows, left, shift = slice(70, 190), 80, 10
+    seen_here, seen_there = behind.copy(), behind.copy()
+    seen_here[rows, left : left + 100] = nearer
+    seen_there[rows, left + shift : left + shift + 100] = nearer
+    found = register(exposed_again(blurred(seen_here, disk_psf(7))), exposed_again(seen_there), mask_inside(behind))
+    assert found.view.flow is not None
+    covered = found.covered()
+    assert covered[rows, left + 100 : left + 100 + shift].mean() < 0.4
+    assert covered[80:180, 90:170].mean() > 0.9
+    assert covered[80:180, 200:220].mean() > 0.8
 
 
 def test_same_bits_again():

@@ -1,6 +1,7 @@
 """A dense flow for what no homography describes: parallax, lens distortion, things that moved."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
@@ -15,6 +16,7 @@ _ATTACHMENTS = (5, 15, 40)
 
 _LONGEST_SIDE = 600  # pixels of the mask's box: a flow is smooth, and found on a reduced copy of a larger one
 _WORTHWHILE = 0.99  # of the residual: what two rounds have to leave at most for a third one to follow
+_STRAY_SMOOTHING = 2.0  # pixels, standard deviation
 _LOWERS = 0.98  # of the residual around a pixel: what the flow has to leave at most
 
 
@@ -38,6 +40,32 @@ def add_flow(pair: Pair, view: View, blur: Blur, progress: Callable[[float], Non
             break
     flow *= _lowered(comparison, explained, with_flow)
     return _flowing(plain, flow, comparison).at_scale(1 / factor)
+
+
+def find_strays(pair: Pair, view: View, blur: Blur, progress: Callable[[float], None]) -> View:
+    """Return a view with a flow, and how far from itself each pixel comes by that flow and one back.
+
+    What the focused photo does not show, since something nearer hides it there, does not come back.
+    """
+    from skimage.registration import optical_flow_tvl1
+
+    factor = min(-(-pair.side() // _LONGEST_SIDE), pair.coarsest())
+    small, flowing, blur = pair.at_scale(factor), view.at_scale(factor), blur.at_scale(factor)
+    plain = View(flowing.homography)
+    comparison = Comparison(small, plain, blur.reach)
+    explained = comparison.explain(plain, blur)
+    aim = encode(explained.image()[..., 0])
+    photo = np.where(explained.pixels, encode(comparison.defocused[..., 0]), aim)
+    places = np.indices(photo.shape, np.float32)
+    back, moved = np.zeros_like(places), photo
+    for i, attachment in enumerate(_ATTACHMENTS):
+        back = _after(back, optical_flow_tvl1(aim, moved, attachment=attachment))
+        moved = map_coordinates(photo, places + back, order=1, mode="nearest")
+        progress((i + 1) / len(_ATTACHMENTS))
+    there = flowing.displacement(comparison.box)
+    strays = there + np.stack([map_coordinates(plane, places + there, order=1, mode="nearest") for plane in back])
+    distance = gaussian_filter(np.hypot(*strays), _STRAY_SMOOTHING)
+    return replace(flowing, strays=CoarseMap(distance, comparison.box[:2])).at_scale(1 / factor)
 
 
 def _after(flow: FloatArray, change: FloatArray) -> FloatArray:

@@ -9,6 +9,7 @@ scale; a dense flow takes what no homography describes.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,11 +17,11 @@ from fastrefocus.arrays import BoolArray, FloatArray
 from fastrefocus.light import encode, luminance
 from fastrefocus.progress import Callback, Progress
 from fastrefocus.synthesis.comparison import LEAST_SIDE, Blur, Comparison, Explanation, Exposure, Pair
-from fastrefocus.synthesis.flow import add_flow
+from fastrefocus.synthesis.flow import add_flow, find_strays
 from fastrefocus.synthesis.focus_mask import find_out_of_focus, own_blur
 from fastrefocus.synthesis.gauss_newton import HOMOGRAPHY, SIMILARITY, improve
 from fastrefocus.synthesis.keypoints import guess
-from fastrefocus.synthesis.view import Box, CoarseMap, Sampler, View, bounding_box, crop, is_inside
+from fastrefocus.synthesis.view import Box, CoarseMap, Sampler, View, bounding_box, crop
 
 _FIRST_SIDE = 192  # pixels of the mask at the coarsest scale at which a view is refined
 
@@ -45,8 +46,8 @@ _FLAT = 0.004  # standard deviation of encoded values: less than this is noise
 _NO_BLUR = 0.25  # pixels, standard deviation: what a pixel has
 _SPLINE_REACH = 16  # pixels; what is farther away changes nothing between pixels
 
-#: Hundredths of the way that are done after the first view, the view refined, and the flow.
-_GUESSED, _REFINED, _FLOWED = 25, 50, 80
+#: Hundredths of the way that are done after the first view, the view refined, the mask, the flow, and the blur.
+_GUESSED, _REFINED, _MASKED, _FLOWED, _FITTED = 25, 45, 50, 80, 90
 
 #: Rows and columns of the defocused photo.
 Window = tuple[slice, slice]
@@ -113,8 +114,8 @@ class Registration:
         return np.moveaxis(self.view.seen_from(self._box(window)), 0, -1)
 
     def covered(self, window: Window = _EVERYWHERE) -> BoolArray:
-        """Return which of the window's pixels the focused photo shows, (h, w)."""
-        return is_inside(self._focused_shape, self.view.seen_from(self._box(window)))
+        """Return which of the window's pixels the focused photo shows, (h, w): in the frame, and not hidden there."""
+        return self.view.shows(self._box(window), self._focused_shape)
 
     def agreement(self, window: Window = _EVERYWHERE) -> FloatArray:
         """Return the local correlation of the defocused photo and what the focused one says of it, (h, w), 0..1.
@@ -179,29 +180,46 @@ def register(
     given = whole if mask is None else whole._replace(mask=mask)
     if problem := _obstacle(given):
         return _unregistered(colour._replace(mask=given.mask), psf, problem)
-    grey, view, blur = _located(given, mask is None, threads, _part(progress, 0, _GUESSED))
-    scale = _scale(grey, blur)
-    view, blur = view.at_scale(scale), blur.at_scale(scale)
-    view, blur = _refine(grey.at_scale(scale), view, blur, _part(progress, _GUESSED, _REFINED))
-    small = grey.at_scale(scale)
-    score = Comparison(small, view, blur.reach).share_explained(view, blur)
+    fit = _refined(
+        _located(given, mask is None, threads, _part(progress, 0, _GUESSED)), _part(progress, _GUESSED, _REFINED)
+    )
     if mask is None:
-        again = _found(whole, view.at_scale(1 / scale), threads)
-        small_again = again.at_scale(scale)
-        score_again = Comparison(small_again, view, blur.reach).share_explained(view, blur)
-        if score_again > score:
-            grey, small, score = again, small_again, score_again
-    if score > _SAME_SCENE and not _agrees(small, view, blur):
-        view = _with_flow(small, view, blur, _part(progress, _REFINED, _FLOWED))
+        fit = _masked_again(fit, whole, threads)
+    progress(_MASKED)
+    score = fit.score()
+    if score > _SAME_SCENE and not _agrees(fit):
+        fit = _with_flow(fit, _part(progress, _MASKED, _FLOWED))
     progress(_FLOWED)
-    blur = Comparison(small, view, blur.reach).fit_blur(view, around=blur, shapes=("disk", "gaussian"))
-    sharper = find_out_of_focus(whole, view.at_scale(1 / scale), threads)
-    registration = _report(colour._replace(mask=grey.mask), sharper, small, scale, view, blur, psf, score, threads)
+    fit = fit._replace(blur=fit.comparison().fit_blur(fit.view, around=fit.blur, shapes=("disk", "gaussian")))
+    progress(_FITTED)
+    sharper = find_out_of_focus(whole, fit.whole_view(), threads)
+    registration = _report(colour._replace(mask=fit.grey.mask), fit, psf, sharper, score, threads)
     progress(100)
-    if mask is None and not sharper.any():
+    if mask is None and fit.grey.mask is everywhere:
         problem = registration.problem or "the focused photo is nowhere sharper than the other"
-        return replace(registration, mask=sharper, problem=problem)
+        return replace(registration, mask=np.zeros_like(everywhere), problem=problem)
     return registration
+
+
+class _Fit(NamedTuple):
+    """A grey pair, and the view and the blur of its copies at a scale."""
+
+    grey: Pair
+    scale: int
+    view: View
+    blur: Blur
+
+    def small(self) -> Pair:
+        return self.grey.at_scale(self.scale)
+
+    def comparison(self) -> Comparison:
+        return Comparison(self.small(), self.view, self.blur.reach)
+
+    def score(self) -> float:
+        return self.comparison().share_explained(self.view, self.blur)
+
+    def whole_view(self) -> View:
+        return self.view.at_scale(1 / self.scale)
 
 
 def _part(progress: Progress, start: int, end: int) -> Callable[[float], None]:
@@ -242,17 +260,16 @@ def _unregistered(pair: Pair, psf: FloatArray | None, problem: str) -> Registrat
     )
 
 
-def _located(
-    pair: Pair, mask_is_wanted: bool, threads: int | None, progress: Callable[[float], None]
-) -> tuple[Pair, View, Blur]:
-    """Return the pair, with the mask that is wanted, and a first guess of view and blur."""
-    if not mask_is_wanted:
-        return pair, *guess(pair, threads, progress)
+def _located(pair: Pair, mask_is_wanted: bool, threads: int | None, progress: Callable[[float], None]) -> _Fit:
+    """Guess view and blur, and find the mask that is wanted."""
     view, blur = guess(pair, threads, lambda share: progress(share / 2))
-    found = _found(pair, view, threads)
-    if found.mask is pair.mask:
-        return pair, view, blur
-    return found, *guess(found, threads, lambda share: progress((1 + share) / 2), view)
+    if mask_is_wanted:
+        found = _found(pair, view, threads)
+        if found.mask is not pair.mask:
+            pair = found
+            view, blur = guess(pair, threads, lambda share: progress((1 + share) / 2), view)
+    scale = _scale(pair, blur)
+    return _Fit(pair, scale, view.at_scale(scale), blur.at_scale(scale))
 
 
 def _found(whole: Pair, view: View, threads: int | None) -> Pair:
@@ -261,14 +278,23 @@ def _found(whole: Pair, view: View, threads: int | None) -> Pair:
     return whole._replace(mask=mask) if mask.any() else whole
 
 
+def _masked_again(fit: _Fit, whole: Pair, threads: int | None) -> _Fit:
+    """Find the mask with the refined view; that is the better one if more of it is explained."""
+    again = fit._replace(grey=_found(whole, fit.whole_view(), threads))
+    if again.grey.mask is whole.mask:
+        return fit
+    return again if fit.grey.mask is whole.mask or again.score() > fit.score() else fit
+
+
 def _scale(grey: Pair, blur: Blur) -> int:
     """Return the factor by which to reduce photos so that no more is compared than the blur has left."""
     needless = min(int(blur.sigma / _FINEST_SIGMA), grey.scale_for(_ENOUGH_PIXELS))
     return max(needless, grey.scale_for(_MOST_PIXELS), 1)
 
 
-def _refine(grey: Pair, view: View, blur: Blur, progress: Callable[[float], None]) -> tuple[View, Blur]:
+def _refined(fit: _Fit, progress: Callable[[float], None]) -> _Fit:
     """Refine view and blur from coarse to fine."""
+    grey, view, blur = fit.small(), fit.view, fit.blur
     factor = min(max(grey.side() // _FIRST_SIDE, 1), grey.coarsest())
     while factor:
         view, blur = view.at_scale(factor), blur.at_scale(factor)
@@ -281,34 +307,38 @@ def _refine(grey: Pair, view: View, blur: Blur, progress: Callable[[float], None
         view, blur = view.at_scale(1 / factor), blur.at_scale(1 / factor)
         progress(1 / factor)
         factor //= 2
-    return view, blur
+    return fit._replace(view=view, blur=blur)
 
 
-def _agrees(grey: Pair, view: View, blur: Blur) -> bool:
+def _agrees(fit: _Fit) -> bool:
     """Return whether photo and model agree so well that a flow has nothing to add."""
-    box = bounding_box(grey.mask)
-    agreement = Comparison(grey, view, blur.reach).agreement(view, blur).at(box)[crop(grey.mask, box)]
-    return bool(agreement.mean() >= _AGREEING)
+    mask = fit.small().mask
+    box = bounding_box(mask)
+    return bool(fit.comparison().agreement(fit.view, fit.blur).at(box)[crop(mask, box)].mean() >= _AGREEING)
 
 
-def _with_flow(grey: Pair, view: View, blur: Blur, progress: Callable[[float], None]) -> View:
-    """Return the view with a flow if that lowers the residual."""
-    flowing = add_flow(grey, view, blur, progress)
-    with_flow, without = (Comparison(grey, each, blur.reach).explain(each, blur).residual for each in (flowing, view))
-    return flowing if with_flow < _LEFT_BY_FLOW * without else view
+def _with_flow(fit: _Fit, progress: Callable[[float], None]) -> _Fit:
+    """Add a flow to the view if that lowers the residual."""
+    flowing = fit._replace(view=add_flow(fit.small(), fit.view, fit.blur, lambda share: progress(share / 2)))
+    with_flow, without = (each.comparison().explain(each.view, each.blur).residual for each in (flowing, fit))
+    if with_flow > _LEFT_BY_FLOW * without:
+        return fit
+    strays = find_strays(fit.small(), flowing.view, fit.blur, lambda share: progress((1 + share) / 2))
+    return fit._replace(view=strays)
 
 
 def _report(
-    colour: Pair, sharper: BoolArray, small: Pair, scale: int, view: View, blur: Blur, psf: FloatArray | None,
-    score: float, threads: int | None,
-) -> Registration:  # fmt: skip
+    colour: Pair, fit: _Fit, psf: FloatArray | None, sharper: BoolArray, score: float, threads: int | None
+) -> Registration:
     """Fit the exposure of each channel, and judge what has come of it."""
-    reduced = colour.at_scale(scale)
+    _, scale, view, blur = fit
+    small = fit.small()
+    reduced = small if colour.defocused.shape[2] == 1 else colour.at_scale(scale)
     comparison = Comparison(reduced, view, blur.reach)
     explained = _exposed(comparison, view, blur, psf if scale == 1 else None)
     first = Comparison(small, View(), blur.reach).fit_blur(View(), degree=0)
     before = Comparison(reduced, View(), first.reach).explain(View(), first, degree=0)
-    whole, whole_view = blur.at_scale(1 / scale), view.at_scale(1 / scale)
+    whole = blur.at_scale(1 / scale)
     return Registration(
         mask=colour.mask,
         sharper=sharper,
@@ -317,11 +347,11 @@ def _report(
         residual=explained.residual,
         residual_before=before.residual,
         score=score,
-        focused_blur=own_blur(colour, whole_view, threads),
+        focused_blur=own_blur(colour, fit.whole_view(), threads),
         problem=_problem(comparison, explained, score, whole),
-        view=whole_view,
+        view=fit.whole_view(),
         light=comparison.exposure(explained, scale),
-        _agreement=Comparison(small, view, blur.reach).agreement(view, blur).at_scale(1 / scale),
+        _agreement=fit.comparison().agreement(view, blur).at_scale(1 / scale),
         _focused_shape=colour.focused.shape,
     )
 

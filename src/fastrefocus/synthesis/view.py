@@ -19,6 +19,8 @@ Box = tuple[int, int, int, int]
 #: What is credible of a view: radians, ratio of the largest to the smallest magnification, and magnification.
 _MOST_TURN, _MOST_STRETCH, _MOST_SCALE = 0.5, 1.4, 2.2
 
+_MOST_STRAY = 1.0  # pixels of the flow: what does not come back by as much is hidden in the focused photo
+
 
 @dataclass(frozen=True, eq=False)
 class CoarseMap:
@@ -47,16 +49,24 @@ class View:
     """A homography, 3x3, of (x, y, 1) from the defocused photo to the focused one, after a flow.
 
     The flow, (2, h, w) of (y, x) in its own pixels, is added to the places of the defocused photo's pixels before.
+    `strays`, (h, w), is how far from itself each comes by the flow and one back, in the flow's pixels.
     """
 
     homography: Matrix = field(default_factory=lambda: np.eye(3))
     flow: CoarseMap | None = None
+    strays: CoarseMap | None = None
 
     def at_scale(self, factor: float) -> "View":
         """Return the view between copies whose pixels are `factor` times as wide."""
         enlarge = _enlargement(factor)
-        flow = None if self.flow is None else self.flow.at_scale(factor)
-        return View(_normalised(np.linalg.inv(enlarge) @ self.homography @ enlarge), flow)
+        flow, strays = (None if each is None else each.at_scale(factor) for each in (self.flow, self.strays))
+        return View(_normalised(np.linalg.inv(enlarge) @ self.homography @ enlarge), flow, strays)
+
+    def displacement(self, box: Box) -> FloatArray:
+        """Return what the flow adds to the places of a window's pixels, (2, h, w)."""
+        if self.flow is None:
+            return np.zeros((2, *box[2:]), np.float32)
+        return self.flow.at(box) * np.float32(self.flow.width)
 
     def seen_from(self, box: Box) -> FloatArray:
         """Return the (y, x) that is seen from each pixel of a window, (2, h, w)."""
@@ -64,7 +74,7 @@ class View:
         y = np.arange(top, top + height, dtype=np.float64)[:, np.newaxis]
         x = np.arange(left, left + width, dtype=np.float64)
         if self.flow is not None:
-            down, right = self.flow.at(box) * self.flow.width
+            down, right = self.displacement(box)
             y, x = y + down, x + right
         h = self.homography
         depth = h[2, 0] * x + h[2, 1] * y + h[2, 2]
@@ -72,6 +82,13 @@ class View:
         seen[0] = (h[1, 0] * x + h[1, 1] * y + h[1, 2]) / depth
         seen[1] = (h[0, 0] * x + h[0, 1] * y + h[0, 2]) / depth
         return seen
+
+    def shows(self, box: Box, shape: tuple[int, ...]) -> BoolArray:
+        """Return which of a window's pixels a focused photo of that shape shows, (h, w)."""
+        shown = is_inside(shape, self.seen_from(box))
+        if self.strays is not None:
+            shown &= self.strays.at(box) < _MOST_STRAY
+        return shown
 
     def is_credible(self, box: Box) -> bool:
         """Whether the homography leaves a window in front of the camera, and there neither turns nor distorts it much.
