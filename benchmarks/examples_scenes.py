@@ -120,7 +120,7 @@ def case(
     transform: ProjectiveTransform,
     gain: float = 1,
 ) -> Case:
-    """Put a case together; the transform maps (x, y) of the defocused photo to the focused, `gain` times brighter one."""
+    """Put a case together; the transform maps (x, y) of the defocused photo to the focused one, which is brighter."""
     y, x = np.indices(truth.shape[:2])
     seen = transform(np.stack([x.ravel(), y.ravel()], axis=-1)).reshape(*y.shape, 2)
     shown = ((seen >= 0) & (seen <= SIDE - 1)).all(-1)

@@ -38,6 +38,7 @@ LEAST_SIDE = 24
 #: Weight of the squares of a varying gain's terms and of offsets, of each sample: where the photos have little texture
 #: gain and offset could otherwise make up for one another without end.
 _VARIATION_PRIOR, _OFFSET_PRIOR = 1e-4, 2e-3
+_NO_OFFSET = 1e6
 
 CLIPPED = 0.98  # linear light from which on a pixel may have been brighter than it says
 _MOST_SAMPLES = 40_000  # pixels that fits look at
@@ -145,11 +146,13 @@ class Comparison:
         seen = view.seen_from(self.box)
         return self._sampler.at(seen), is_inside(self._sampler.shape, seen)
 
-    def explain(self, view: View, blur: Blur, *, degree: int = 2, psf: FloatArray | None = None) -> Explanation:
+    def explain(
+        self, view: View, blur: Blur, *, degree: int = 2, offset: bool = True, psf: FloatArray | None = None
+    ) -> Explanation:
         """Fit gain and offset for a view and a blur; `psf`: this one instead of the blur's."""
         sharp, covered = self.focused(view)
         blurred = _convolved(_spectrum(sharp), blur.psf if psf is None else psf, self.box[2:])
-        return self._fit(blurred, self._compared(covered, blur), degree)
+        return self._fit(blurred, self._compared(covered, blur), degree, offset)
 
     def share_explained(self, view: View, blur: Blur) -> float:
         """Return the share that the focused photo explains of what is not smooth in the defocused one, up to 1."""
@@ -213,8 +216,8 @@ class Comparison:
         shown: BoolArray = self.inside & ~maximum_filter(~covered, 2 * int(np.ceil(2 * blur.sigma)) + 1)
         return shown
 
-    def _fit(self, blurred: FloatArray, pixels: BoolArray, degree: int) -> Explanation:
-        """Fit gain and offset by least squares that count large differences less (Huber's)."""
+    def _fit(self, blurred: FloatArray, pixels: BoolArray, degree: int, offset: bool = True) -> Explanation:
+        """Fit gain, and offset if there is one, by least squares that count large differences less (Huber's)."""
         chosen = samples(pixels)
         channels = blurred.shape[2]
         if len(chosen) < _FEWEST_SAMPLES:
@@ -224,7 +227,7 @@ class Comparison:
         for i in range(channels):
             b, d = (image[..., i].ravel()[chosen].astype(np.float64) for image in (blurred, self.defocused))
             columns = np.concatenate([shape * b, shape])
-            prior = len(chosen) * np.repeat([_VARIATION_PRIOR, _OFFSET_PRIOR], len(shape))
+            prior = len(chosen) * np.repeat([_VARIATION_PRIOR, _OFFSET_PRIOR if offset else _NO_OFFSET], len(shape))
             prior[0] = 0
             first = least_squares(columns, d, prior=prior)
             weights = huber_weights(d - np.einsum("ij,i->j", columns, first))

@@ -31,7 +31,7 @@ _ENOUGH_PIXELS, _MOST_PIXELS = 250_000, 1_500_000
 _FINEST_SIGMA = 2.0  # pixels: a blur that is reduced is still as large as this
 
 #: What of the residual a stage with more parameters may leave at most.
-_LEFT_BY_HOMOGRAPHY, _LEFT_BY_VARIATION, _LEFT_BY_FLOW = 0.99, 0.98, 0.95
+_LEFT_BY_HOMOGRAPHY, _LEFT_BY_EXPOSURE, _LEFT_BY_FLOW = 0.99, 0.85, 0.95
 
 #: Of what a smooth picture leaves, the homography explains 0.53 to 0.95 in pairs of the same scene, the stereo pair
 #: being the least, and at most 0.37 in pairs of different ones. A flow could make anything of anything.
@@ -357,9 +357,16 @@ def _report(
 
 
 def _exposed(comparison: Comparison, view: View, blur: Blur, psf: FloatArray | None) -> Explanation:
-    """Let gain and offset vary over the photo if that explains more."""
-    constant, varying = (comparison.explain(view, blur, degree=degree, psf=psf) for degree in (0, 2))
-    return varying if varying.residual < _LEFT_BY_VARIATION * constant.residual else constant
+    """Fit a gain, and an offset, and let both vary over the photo, if that explains much more.
+
+    Else an offset, and a larger gain, make up for what is wrong with the PSF, and are wrong for the sharp photo.
+    """
+    best = comparison.explain(view, blur, degree=0, offset=False, psf=psf)
+    for degree in (0, 2):
+        richer = comparison.explain(view, blur, degree=degree, psf=psf)
+        if richer.residual < _LEFT_BY_EXPOSURE * best.residual:
+            best = richer
+    return best
 
 
 def _problem(comparison: Comparison, explained: Explanation, score: float, blur: Blur) -> str:
