@@ -193,13 +193,15 @@ def test_maps_are_written_beside(small, monkeypatch):
 
 def test_repair_gets_its_options(small, monkeypatch):
     calls = give(monkeypatch, result_of(PROVENANCE))
-    fr.write_photo("m.png", np.float32([[0, 0, 1, 1], [0, 1, 1, 1]]))
-    options = ["--mask", "m.png", "--focused-mask", "m.png", "in.png", "--psf", "gaussian:1.5", "--threads", "2"]
+    mask, larger = np.float32([[0, 0, 1, 1], [0, 1, 1, 1]]), np.eye(3, 5, dtype=np.float32)
+    for name, pixels in {"m.png": mask, "b.png": np.zeros((3, 5, 3), np.float32), "bm.png": larger}.items():
+        fr.write_photo(name, pixels)
+    options = ["--mask", "m.png", "--focused-mask", "m.png", "bm.png", "--psf", "gaussian:1.5", "--threads", "2"]
     assert repair("in.png", "out.png", "--from", "a.png", "b.png", *options) == 0
     (defocused, focused), call = calls[0]
-    assert (defocused.shape, [photo.shape for photo in focused]) == ((2, 4), [(2, 4, 3)] * 2)
-    np.testing.assert_array_equal(call["mask"], [[0, 0, 1, 1], [0, 1, 1, 1]])
-    np.testing.assert_array_equal(call["focused_masks"], [call["mask"], [[0, 0, 0, 1], [0, 1, 1, 1]]])
+    assert (defocused.shape, [photo.shape for photo in focused]) == ((2, 4), [(2, 4, 3), (3, 5, 3)])
+    for given, expected in zip([call["mask"], *call["focused_masks"]], [mask, mask, larger], strict=True):
+        np.testing.assert_array_equal(given, expected > 0)
     np.testing.assert_array_equal(call["psf"], fr.gaussian_psf(1.5))
     assert (call["method"], call["threads"], call["callback"]) == ("auto", 2, None)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
