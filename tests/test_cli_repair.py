@@ -3,6 +3,7 @@
 import json
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,6 +134,8 @@ def test_each_photo_is_told_by_its_own_name(small, monkeypatch, capsys):
     give(monkeypatch, result_of(PROVENANCE), "focused[1] is not used: why")
     assert repair("in.png", "out.png", "--from", "sample:camera", "./b.png") == 0
     assert "in.png: b.png is not used: why\n" in capsys.readouterr().err
+    assert repair("in.png", "out.png", "--force", "--from", "a.png", "../" + Path.cwd().name + "/a.png") == 0
+    assert f"in.png: ../{Path.cwd().name}/a.png is not used: why\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def repair(task: Task) -> Outcome:
     size = args.psf
     if size is None and args.method == "paper":
         size = _fitted(photo.pixels, focused)
-    names = [Path(source).name for source in args.focused]
+    names = _names(args.focused)
     with warnings_said(task, names):
         result = fr.refocus_from_examples(
             photo.pixels,
@@ -101,6 +101,12 @@ def _read(task: Task) -> _Focused:
     ]
     mask = None if args.mask is None else inputs.read_mask(args.mask, "--mask", task.photo)
     return _Focused([photo.pixels for photo in photos], masks or None, mask)
+
+
+def _names(sources: Sequence[str]) -> Sequence[str]:
+    """Return what to call the focused photos: their file names, or, where two have the same, as they were given."""
+    names = [Path(source).name for source in sources]
+    return names if len(set(names)) == len(set(sources)) else sources
 
 
 def _psf(shape: str, size: float) -> FloatArray:
