@@ -20,6 +20,7 @@ PHOTO_VERBS = {  # the verbs that change a photo, with the options that make the
     "refocus": ["--focus", "0.5", "--no-deblur"],
     "blur": ["--focus", "0.5"],
     "deblur": ["--sigmas", "1", "--lam", "0.01"],
+    "repair": ["--from", "sample:coffee"],
 }
 VERBS = {**PHOTO_VERBS, "depth": []}
 
@@ -300,6 +301,9 @@ def test_folder_that_cannot_be_made_is_one_line(picture, capsys):
         ["refocus", "a.png", "b.png", "--focus", "0.5", "--max-blur", "wide"],
         ["refocus", "a.png", "b.png", "--focus", "0.5", "--depth", "d.png", "--model", "m.onnx"],
         ["blur", "a.png", "b.png", "--sigmas", "1;2"],
+        ["repair", "a.png", "b.png"],
+        ["repair", "a.png", "b.png", "--from"],
+        ["repair", "a.png", "b.png", "--from", "c.png", "--method", "dynamic"],
         ["synthesize", "a.png", "b.png"],
         ["synthesize", "a.png", "b.png", "--focused", "c.png", "--psf", "9"],
         ["synthesize", "a.png", "b.png", "--focused", "c.png", "--psf", "disk:0"],

@@ -139,14 +139,14 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
 
 
 def _map_files(output: Path, args: argparse.Namespace) -> list[Path]:
-    """Return the pictures of maps that ``deblur --maps`` writes besides."""
+    """Return the pictures of maps that ``--maps`` makes the verb write besides."""
     if args.maps is None:
         return []
     folder = Path(args.maps)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--maps must be a folder, and {folder} is a file")
     folder.mkdir(parents=True, exist_ok=True)
-    return [folder / f"{output.stem}_{name}.png" for name in ("radius", "destroyed", "residual")]
+    return [folder / f"{output.stem}_{name}.png" for name in args.map_names]
 
 
 def _file_name(source: str, suffix: str | None) -> str:

@@ -73,6 +73,14 @@ def check_deblur(args: argparse.Namespace) -> None:
         _refuse(args, ("depth_kind", "depth_unit"), "about a file of the depth, and needs --depth")
 
 
+def check_focused_masks(args: argparse.Namespace) -> None:
+    """Check that there is a mask for each focused photo, or none at all."""
+    if len(args.focused_mask) not in (0, len(args.focused)):
+        raise UsageError(
+            f"--focused-mask must be given for each focused photo: {len(args.focused)}, got {len(args.focused_mask)}"
+        )
+
+
 def _refuse(args: argparse.Namespace, names: Iterable[str], what: str) -> None:
     """Raise an error about the first of some options that is given."""
     for name in names:

@@ -48,19 +48,24 @@ def read_grey(source: str, option: str) -> fr.Photo:
     return photo
 
 
-def read_mask(source: str) -> npt.NDArray[np.bool_]:
-    """Read a mask: white is inside."""
-    values = read(source).pixels
+def read_mask(source: str, option: str, photo: fr.Photo) -> npt.NDArray[np.bool_]:
+    """Read a mask of the photo's size: white is inside."""
+    values = _of_size(read(source).pixels, source, option, photo)
     mask: npt.NDArray[np.bool_] = (values if values.ndim == 2 else values.mean(axis=2)) > 0.5
     return mask
 
 
 def read_map(source: str, option: str, photo: fr.Photo, *, zero_unknown: bool) -> FloatArray:
     """Read a grey picture of the photo's size; black is unknown (NaN) where that is wanted."""
-    values, size = read_grey(source, option).pixels, photo.pixels.shape[:2]
-    if values.shape != size:
-        raise ValueError(f"{option} {source} must have the photo's height and width {size}, got {values.shape}")
+    values = _of_size(read_grey(source, option).pixels, source, option, photo)
     return np.where(values > 0, values, np.float32(np.nan)) if zero_unknown else values
+
+
+def _of_size(values: FloatArray, source: str, option: str, photo: fr.Photo) -> FloatArray:
+    size = photo.pixels.shape[:2]
+    if values.shape[:2] != size:
+        raise ValueError(f"{option} {source} must have the photo's height and width {size}, got {values.shape[:2]}")
+    return values
 
 
 def read_depth(args: argparse.Namespace) -> fr.DepthMap:

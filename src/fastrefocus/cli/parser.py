@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import fastrefocus as fr
-from fastrefocus.cli import checks, models, values, verbs
+from fastrefocus.cli import checks, examples, models, values, verbs
 from fastrefocus.cli.inputs import Task
 from fastrefocus.deconvolution.channels import CHANNELS
 from fastrefocus.deconvolution.deblur import PSF_SHAPES
@@ -31,7 +31,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fastrefocus {fr.__version__}")
     choice = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for add in (_add_refocus, _add_depth, _add_blur, _add_stack, _add_deblur, _add_synthesize, _add_models):
+    for add in (
+        _add_refocus,
+        _add_depth,
+        _add_blur,
+        _add_stack,
+        _add_deblur,
+        _add_repair,
+        _add_synthesize,
+        _add_models,
+    ):
         add(choice)
     return parser
 
@@ -107,7 +116,7 @@ def _add_stack(choice: "_Verbs") -> None:
 
 def _add_deblur(choice: "_Verbs") -> None:
     verb = _add_verb(choice, "deblur", verbs.deblur, "deblur a photo, with the blur that it is found to have")
-    verb.set_defaults(check=checks.check_deblur)
+    verb.set_defaults(check=checks.check_deblur, map_names=verbs.MAPS)
     verb.add_argument(
         "--channels",
         choices=CHANNELS,
@@ -143,26 +152,31 @@ def _add_deblur(choice: "_Verbs") -> None:
     )
 
 
+def _add_repair(choice: "_Verbs") -> None:
+    summary = "repair a misfocused photo by focused ones of the same scene, from about the same place"
+    verb = _add_verb(choice, "repair", examples.repair, summary)
+    verb.set_defaults(map_names=examples.MAPS)
+    _add_focused_options(verb, "--from", "where some focused photo is the sharper one", "all that is sharp")
+    _add_psf_option(verb, "the disk or Gaussian that fits each focused photo best")
+    verb.add_argument(
+        "--method",
+        choices=("auto", "paper"),
+        default="auto",
+        help="auto: registration, deconvolution and copies (default); paper: synthesize, for photos of the same view",
+    )
+    verb.add_argument(
+        "--maps",
+        metavar="FOLDER",
+        help="write pictures of what was done (kept: grey, deconvolved: blue, copied: green, other colours for further "
+        "photos) and of how sure it is, black where nothing was",
+    )
+
+
 def _add_synthesize(choice: "_Verbs") -> None:
-    verb = _add_verb(
-        choice, "synthesize", verbs.synthesize, "rebuild a misfocused photo from patches of focused ones (paper B)"
-    )
-    verb.add_argument("--focused", nargs="+", required=True, metavar="F", help="focused photos of the same scene")
-    verb.add_argument("--mask", metavar="M", help="a picture, white where the photo is rebuilt (default: everywhere)")
-    verb.add_argument(
-        "--focused-mask",
-        nargs="+",
-        default=[],
-        metavar="FM",
-        help="for each focused photo a picture, white where patches come from (default: everywhere)",
-    )
-    verb.add_argument(
-        "--psf",
-        type=values.psf,
-        default="fit",
-        metavar="SHAPE:PX|fit",
-        help="disk:DIAMETER, gaussian:SIGMA, or the disk that fits the first focused photo best (default)",
-    )
+    summary = "rebuild a misfocused photo from patches of focused ones (paper B)"
+    verb = _add_verb(choice, "synthesize", examples.synthesize, summary)
+    _add_focused_options(verb, "--focused", "everywhere", "everywhere")
+    _add_psf_option(verb, "the disk that fits the first focused photo best")
     verb.add_argument("--patch-size", type=int, default=5, metavar="PX", help="odd (default: 5)")
     verb.add_argument(
         "--encoded", dest="linearize", action="store_false", help="blur the values as encoded, as the paper does"
@@ -235,6 +249,36 @@ def _add_verb(
     verb.add_argument("--json", action="store_true", help="print what was done, with seconds, one line a photo")
     verb.add_argument("--threads", type=values.whole_number(1), metavar="N", help="default: all CPUs")
     return verb
+
+
+def _add_focused_options(verb: argparse.ArgumentParser, option: str, where: str, what: str) -> None:
+    verb.set_defaults(check=checks.check_focused_masks)
+    verb.add_argument(
+        option,
+        dest="focused",
+        nargs="+",
+        required=True,
+        metavar="F",
+        help="focused photos of the same scene; IN and OUT come before",
+    )
+    verb.add_argument("--mask", metavar="M", help=f"a picture, white where the photo is rebuilt (default: {where})")
+    verb.add_argument(
+        "--focused-mask",
+        nargs="+",
+        default=[],
+        metavar="FM",
+        help=f"for each focused photo a picture, white where it may be copied from (default: {what})",
+    )
+
+
+def _add_psf_option(verb: argparse.ArgumentParser, fitted: str) -> None:
+    verb.add_argument(
+        "--psf",
+        type=values.psf,
+        default="fit",
+        metavar="SHAPE:PX|fit",
+        help=f"the blur: disk:DIAMETER, gaussian:SIGMA, or {fitted} (default)",
+    )
 
 
 def _add_focus_option(verb: argparse.ArgumentParser) -> None:

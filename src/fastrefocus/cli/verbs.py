@@ -1,8 +1,9 @@
 """The verbs: each hands its options to the public functions."""
 
+import re
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 import fastrefocus as fr
-from fastrefocus.arrays import FloatArray
 from fastrefocus.cli import inputs
 from fastrefocus.cli.inputs import Task
 from fastrefocus.cli.optics import Strength, checked_radius, focus_of, radius_of, strength_of
@@ -19,8 +19,9 @@ from fastrefocus.deconvolution.diagnostics import SEE_RESIDUAL
 from fastrefocus.depth.depth_map import Kind
 from fastrefocus.progress import Progress
 
+MAPS = ("radius", "destroyed", "residual")  #: That ``deblur --maps`` writes.
+
 _SWEPT_PERCENTILES = (98, 2)  # of disparity, from which to which a stack is focused
-_LARGEST_FITTED = 31  # diameter, pixels
 _SHARP_RADIUS = 1.0  # pixels: below is in focus
 _WHITE_RADIUS = 20.0  # pixels, in the picture of the blur's radius
 _RESIDUAL_GAIN = np.float32(10)
@@ -53,7 +54,7 @@ def refocus(task: Task) -> Outcome:
     if isinstance(strength, fr.ThinLens):  # that of its largest radius gives the others
         max_blur_px = float(np.abs(radius_of(depth, focus, strength)).max())
     seconds = {"depth": time.perf_counter() - started}
-    with _warnings_said(task):
+    with warnings_said(task):
         result = fr.refocus(
             photo.pixels,
             depth=depth,
@@ -68,7 +69,7 @@ def refocus(task: Task) -> Outcome:
             threads=args.threads,
             callback=task.callback,
         )
-    report = {**_lens_report(lens_sources | focus_sources), "seconds": _rounded({**seconds, **result.timings})}
+    report = {**_lens_report(lens_sources | focus_sources), "seconds": rounded({**seconds, **result.timings})}
     return Outcome([replace(photo, pixels=result.image)], report)
 
 
@@ -92,7 +93,7 @@ def depth(task: Task) -> Outcome:
         residuals = calibration.residuals_m.tolist()
         task.say(f"in metres; off at the points by {', '.join(f'{residual:+.3g} m' for residual in residuals)}")
         report["calibration"] = {"gain": calibration.gain, "shift": calibration.shift, "residuals_m": residuals}
-    report["seconds"] = _rounded({"depth": time.perf_counter() - started})
+    report["seconds"] = rounded({"depth": time.perf_counter() - started})
     progress(1)
     source = photo if task.source.startswith(inputs.SAMPLE_PREFIX) else task.source
     return Outcome([DepthFile(found, source)], {"kind": found.kind, **report})
@@ -119,7 +120,7 @@ def blur(task: Task) -> Outcome:
         callback=task.callback,
     )
     seconds = {"depth": known - started, "blur": time.perf_counter() - known}
-    report = {**_lens_report(lens_sources | focus_sources), "seconds": _rounded(seconds)}
+    report = {**_lens_report(lens_sources | focus_sources), "seconds": rounded(seconds)}
     return Outcome([replace(photo, pixels=image)], report)
 
 
@@ -150,7 +151,7 @@ def stack(task: Task) -> Outcome:
     def photos() -> Iterator[fr.Photo]:
         for frame in frames:
             yield replace(photo, pixels=frame)
-        report["seconds"] = _rounded({**seconds, "blur": time.perf_counter() - started})
+        report["seconds"] = rounded({**seconds, "blur": time.perf_counter() - started})
 
     return Outcome(photos(), report)
 
@@ -165,7 +166,7 @@ def deblur(task: Task) -> Outcome:
     if args.depth is not None:
         options["depth"] = inputs.given_depth(photo, args.depth)
     started = time.perf_counter()
-    with _warnings_said(task):
+    with warnings_said(task):
         result = fr.deblur(
             photo.pixels,
             channels=args.channels,
@@ -182,18 +183,20 @@ def deblur(task: Task) -> Outcome:
     photos = [replace(photo, pixels=result.image)]
     if args.maps is not None:
         photos += _maps(result)
-    report = {"sigma": result.sigma, "psf_shape": result.psf_shape, "lam": result.lam, "seconds": _rounded(seconds)}
+    report = {"sigma": result.sigma, "psf_shape": result.psf_shape, "lam": result.lam, "seconds": rounded(seconds)}
     return Outcome(photos, report)
 
 
 @contextmanager
-def _warnings_said(task: Task) -> Iterator[None]:
-    """Say what a photo's deblurring warns of, in a sentence without the source line."""
+def warnings_said(task: Task, focused: Sequence[str] = ()) -> Iterator[None]:
+    """Say what a public function warns of, in a sentence without the source line; focused photos by their files."""
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", fr.ResidualWarning)
+        for category in (fr.ResidualWarning, fr.RegistrationWarning):
+            warnings.simplefilter("always", category)
         yield
     for warning in caught:
-        task.say(str(warning.message).removesuffix(SEE_RESIDUAL))
+        message = str(warning.message).removesuffix(SEE_RESIDUAL)
+        task.say(re.sub(r"focused\[(\d+)\]", lambda found: focused[int(found[1])], message))
 
 
 def _chosen(result: fr.DeconvolutionResult) -> str:
@@ -225,36 +228,6 @@ def _maps(result: fr.DeconvolutionResult) -> list[fr.Photo]:
     return [fr.Photo(np.clip(picture, 0, 1).astype(np.float32)) for picture in pictures]
 
 
-def synthesize(task: Task) -> Outcome:
-    """Rebuild a photo from patches of focused ones."""
-    photo, args = task.photo, task.args
-    started = time.perf_counter()
-    focused = [inputs.read(source).pixels for source in args.focused]
-    mask = None if args.mask is None else inputs.read_mask(args.mask)
-    shape, size = _psf_of(args.psf, focused[0], photo.pixels, mask)
-    psf = fr.disk_psf(size) if shape == "disk" else fr.gaussian_psf(size)
-    masks = [inputs.read_mask(source) for source in args.focused_mask] or None
-    library = fr.PatchLibrary(focused, psf, masks=masks, patch_size=args.patch_size, linearize=args.linearize)
-    built = time.perf_counter()
-    result = fr.synthesize(
-        photo.pixels,
-        library,
-        mask=mask,
-        candidates=args.candidates,
-        order=args.order,
-        neighbourhood=args.neighbourhood,
-        texture=args.texture,
-        texture_weight=args.texture_weight,
-        passes=args.passes,
-        search=args.search,
-        threads=args.threads,
-        callback=task.callback,
-    )
-    seconds = {"library": built - started, "synthesize": time.perf_counter() - built}
-    report = {"psf": f"{shape}:{size:g}", "patches": len(library), "pixels": len(result.order)}
-    return Outcome([replace(photo, pixels=result.image)], {**report, "seconds": _rounded(seconds)})
-
-
 def _paper_blur(task: Task) -> Outcome:
     """Blur by depth as paper A does."""
     photo, args = task.photo, task.args
@@ -271,7 +244,7 @@ def _paper_blur(task: Task) -> Outcome:
     image = fr.blur_by_depth(photo.pixels, depth, sigmas=sigmas, thresholds=thresholds, side=side)
     progress(1)
     seconds = {"depth": known - started, "blur": time.perf_counter() - known}
-    return Outcome([replace(photo, pixels=image)], {"seconds": _rounded(seconds)})
+    return Outcome([replace(photo, pixels=image)], {"seconds": rounded(seconds)})
 
 
 def _gain(strength: Strength, disparity: npt.NDArray[np.float64], planes: npt.NDArray[np.float64]) -> float:
@@ -289,31 +262,10 @@ def _as_depths(disparity: npt.NDArray[np.float64], kind: Kind) -> npt.NDArray[np
     return 1 - disparity if kind == "relative" else disparity
 
 
-def _psf_of(
-    wanted: tuple[str, float] | None,
-    focused: FloatArray,
-    defocused: FloatArray,
-    mask: npt.NDArray[np.bool_] | None,
-) -> tuple[str, float]:
-    """Return shape and size of the PSF asked for, or fit one around the object that is to be rebuilt."""
-    if wanted is not None:
-        return wanted
-    if focused.shape != defocused.shape:
-        raise ValueError(
-            f"--psf fit compares photos of the same view and shape, got {focused.shape} and {defocused.shape}; "
-            "give --psf disk:DIAMETER"
-        )
-    box: tuple[slice, ...] = np.s_[:, :]
-    if mask is not None and mask.shape == defocused.shape[:2] and mask.any():
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    largest = max(min(_LARGEST_FITTED, *(length - 1 for length in defocused[box].shape[:2])), 1)
-    return "disk", fr.fit_disk_psf(focused[box], defocused[box], max_diameter=largest).diameter
-
-
 def _lens_report(sources: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {"lens": sources} if sources else {}
 
 
-def _rounded(seconds: dict[str, float]) -> dict[str, float]:
+def rounded(seconds: dict[str, float]) -> dict[str, float]:
+    """Return seconds as ``--json`` reports them."""
     return {stage: round(value, 3) for stage, value in seconds.items()}
