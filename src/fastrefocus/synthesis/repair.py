@@ -19,7 +19,7 @@ from fastrefocus.synthesis.example import Example
 from fastrefocus.synthesis.fusion import Fusion
 from fastrefocus.synthesis.library import Masks, PatchLibrary, Photos, as_masks, as_photos
 from fastrefocus.synthesis.regions import Region, find_regions
-from fastrefocus.synthesis.registration import Registration, register
+from fastrefocus.synthesis.registration import Registration, Window, register
 from fastrefocus.synthesis.result import Provenance, SynthesisResult
 from fastrefocus.synthesis.synthesize import AssignmentResult, synthesize
 
@@ -184,10 +184,10 @@ def refocus_from_examples(
         regions = find_regions(light, examples, whole, threads=threads)
     else:
         regions = [_given(whole, kernel, examples)]
-    fusion, picture = _restored(light, examples, regions, whole, threads, callback)
+    frame, fusion, picture = _restored(light, examples, regions, whole, threads, callback)
     if inside is None:
-        picture = _blended(light, picture, whole)
-    return _result(image, encode(picture), fusion, whole, found)
+        picture = _blended(light[frame], picture, _share(whole)[frame])
+    return _result(image, encode(picture), frame, fusion, whole, found)
 
 
 def fit_disk_around(focused: FloatArray, defocused: FloatArray, mask: BoolArray | None) -> int:
@@ -301,39 +301,54 @@ def _restored(
     mask: BoolArray,
     threads: int | None,
     callback: Callback | None,
-) -> tuple[Fusion, FloatArray]:
-    """Return the fusion, and the picture in the photo's channels, linear light.
+) -> tuple[Window, Fusion, FloatArray]:
+    """Return the mask's bounding box, and in it the fusion, and the picture in the photo's channels, linear light.
 
     If any focused photo is grey, the fusion is that of luminance, and what it has changed is added to all channels.
     """
     grey = light.ndim == 2 or any(example.light.ndim == 2 for example in examples)
     photo = luminance(light)[..., np.newaxis] if grey else light
-    fusion = restore(photo, examples, regions, mask, threads=threads, callback=callback)
+    frame, fusion = restore(photo, examples, regions, mask, threads=threads, callback=callback)
     if light.ndim == 2:
-        return fusion, fusion.image[..., 0]
-    return fusion, light + (fusion.image - photo) if grey else fusion.image
+        return frame, fusion, fusion.image[..., 0]
+    return frame, fusion, light[frame] + (fusion.image - photo[frame]) if grey else fusion.image
 
 
-def _blended(light: FloatArray, picture: FloatArray, mask: BoolArray) -> FloatArray:
-    """Return the picture, which becomes the photo towards the mask's border: a mask that was found is not exact."""
+def _share(mask: BoolArray) -> FloatArray:
+    """Return how much of the repaired picture is taken at each pixel: a mask that was found is not exact."""
     from scipy.ndimage import gaussian_filter
 
     around = gaussian_filter(mask.astype(np.float32), _EDGE)
-    share = np.maximum(2 * around - 1, 0)  # 0 at a straight border
+    share: FloatArray = np.maximum(2 * around - 1, 0)  # 0 at a straight border
+    return share
+
+
+def _blended(light: FloatArray, picture: FloatArray, share: FloatArray) -> FloatArray:
     blended: FloatArray = light + (share if light.ndim == 2 else share[..., np.newaxis]) * (picture - light)
     return blended
 
 
 def _result(
-    image: FloatArray, picture: FloatArray, fusion: Fusion, mask: BoolArray, found: tuple[ExamplePhoto, ...]
+    image: FloatArray,
+    picture: FloatArray,
+    frame: Window,
+    fusion: Fusion,
+    mask: BoolArray,
+    found: tuple[ExamplePhoto, ...],
 ) -> RepairResult:
-    copied = mask & (fusion.copied >= _MOSTLY)
-    provenance = np.where(copied, Provenance.COPIED, np.where(mask, Provenance.DECONVOLVED, Provenance.KEPT))
-    return RepairResult(
-        image=np.where(mask if image.ndim == 2 else mask[..., np.newaxis], picture, image),
-        confidence=fusion.confidence,
-        provenance=provenance.astype(np.uint8),
-        origin=np.where(copied[..., np.newaxis], fusion.source, np.int32(-1)),
+    """Lay what was restored in a frame on the photo."""
+    inside = mask[frame]
+    copied = inside & (fusion.copied >= _MOSTLY)
+    result = RepairResult(
+        image=image.copy(),
+        confidence=np.full(mask.shape, np.nan, np.float32),
+        provenance=np.full(mask.shape, Provenance.KEPT, np.uint8),
+        origin=np.full((*mask.shape, 3), -1, np.int32),
         mask=mask,
         photos=found,
     )
+    result.image[frame][inside] = picture[inside]
+    result.confidence[frame] = fusion.confidence
+    result.provenance[frame][inside] = np.where(copied, Provenance.COPIED, Provenance.DECONVOLVED)[inside]
+    result.origin[frame][copied] = fusion.source[copied]
+    return result
