@@ -45,6 +45,7 @@ VIEWS = {
     "tilted": (1.02, 1.5, (6, -4), 0.06, (1.0, 1.0)),
     "vignetted, 15 % darker": (1.03, 0.0, (3, 2), 0.0, (0.85, 0.6)),
 }
+PAIRINGS = 2  # every second pairing of different scenes is looked at: all of them take half an hour
 OCCLUDED_BY = 1.5  # pixels of disparity by which something that hides another place is nearer
 LARGE = (3000, 4000)
 
@@ -174,7 +175,7 @@ def wrong() -> None:
     header("different scenes", "believed", "score, largest", "median", "s")
     shown = list(scenes())
     scores, believed, seconds = [], [], []
-    for k, ((one, ours), (other, theirs)) in enumerate(combinations(shown, 2)):
+    for k, ((one, ours), (other, theirs)) in enumerate(list(combinations(shown, 2))[::PAIRINGS]):
         pair = (ours[0], theirs[0]) if k % 2 else (theirs[0], ours[0])
         found, s = timed(*pair)
         scores.append(found.score)
