@@ -8,7 +8,7 @@ from fastrefocus.arrays import BoolArray, FloatArray
 from fastrefocus.progress import Callback, part_of
 from fastrefocus.synthesis.example import Example
 from fastrefocus.synthesis.fusion import Fusion, fuse
-from fastrefocus.synthesis.regions import Region
+from fastrefocus.synthesis.regions import Region, bounding_window
 from fastrefocus.synthesis.registration import Window
 
 _MOST_PIXELS = 1_200_000  # of the box around a part
@@ -40,7 +40,7 @@ def restore(
         What is in it. The source is a place in the focused photos as they were given.
     """
     parts = [part for region in regions for part in _split(region)]
-    frame = _window(mask, 0)
+    frame = bounding_window(mask, 0)
     canvas = _Canvas(mask[frame], frame, photo.shape[2])
     for number, part in enumerate(parts):
         window = _surroundings(part, examples)
@@ -63,7 +63,7 @@ def restore(
 
 def _split(region: Region) -> Iterator[Region]:
     """Halve a region until its box is small enough."""
-    window = rows, columns = _window(region.mask, 0)
+    window = rows, columns = bounding_window(region.mask, 0)
     if _area(window) <= _MOST_PIXELS:
         yield region
         return
@@ -77,21 +77,11 @@ def _split(region: Region) -> Iterator[Region]:
             yield from _split(region._replace(mask=half))
 
 
-def _window(mask: BoolArray, margin: int) -> Window:
-    """Return the mask's bounding box, widened by the margin as far as the photo goes."""
-    sides = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
-    rows, columns = (
-        slice(max(int(side[0]) - margin, 0), min(int(side[-1]) + 1 + margin, size))
-        for side, size in zip(sides, mask.shape, strict=True)
-    )
-    return rows, columns
-
-
 def _surroundings(part: Region, examples: Sequence[Example]) -> Window:
     """Return the window in which examples for a part are looked for."""
     least = max(_MARGIN, 2 * max(part.psf.shape))
     farther = _FARTHER if any(example.mask is not None for example in examples) else ()
-    windows = [_window(part.mask, max(margin, least)) for margin in (*farther, least)]
+    windows = [bounding_window(part.mask, max(margin, least)) for margin in (*farther, least)]
     return next((window for window in windows if _area(window) <= _MOST_PIXELS), windows[-1])
 
 

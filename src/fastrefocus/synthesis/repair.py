@@ -1,6 +1,6 @@
 """Repair of a misfocused photo by focused photos of the same scene, in one call."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,7 +141,8 @@ def refocus_from_examples(
     -----
     RegistrationWarning
         If a focused photo is not used, because it shows another scene, or nothing of the mask, or is no sharper; or if
-        it is itself blurred. If none is left, the photo is deconvolved with the PSF given, or deblurred by `deblur`.
+        it is itself blurred. If none is left, what is inside the mask is deconvolved with the PSF, if both are given;
+        else the photo is deblurred by `deblur`.
 
     References
     ----------
@@ -177,13 +178,15 @@ def refocus_from_examples(
     found = tuple(_summary(registration) for registration in registrations)
     numbered = zip(range(len(lights)), lights, sources, registrations, strict=True)
     examples = [Example(*each) for each in numbered if each[-1].is_believable]
-    whole = _union(example.registration.mask for example in examples) if inside is None else inside
-    if whole is None or (kernel is None and not examples):
+    if examples:
+        regions = find_regions(light, examples, inside, kernel, threads=threads)
+    elif inside is None or kernel is None:
         return _deblurred(image, inside, found, threads, callback)
-    if kernel is None:
-        regions = find_regions(light, examples, whole, threads=threads)
     else:
-        regions = [_given(whole, kernel, examples)]
+        regions = [Region(inside, kernel, residual=0)]
+    if not regions:
+        return _kept(image, np.zeros(image.shape[:2], np.bool_), found)
+    whole = np.logical_or.reduce([region.mask for region in regions])
     frame, fusion, picture = _restored(light, examples, regions, whole, threads, callback)
     if inside is None:
         picture = _blended(light[frame], picture, _share(whole)[frame])
@@ -261,14 +264,6 @@ def _summary(registration: Registration) -> ExamplePhoto:
     )
 
 
-def _union(masks: Iterator[BoolArray]) -> BoolArray | None:
-    """Return the pixels that are in any mask; None if there is none."""
-    together = None
-    for mask in masks:
-        together = mask if together is None else together | mask
-    return together
-
-
 def _deblurred(
     image: FloatArray,
     mask: BoolArray | None,
@@ -280,18 +275,11 @@ def _deblurred(
     sharp = deblur(image, threads=threads, callback=callback).image
     inside = np.ones(image.shape[:2], np.bool_) if mask is None else mask
     changed = inside & (sharp != image).reshape(*inside.shape, -1).any(axis=2)
-    return RepairResult(
-        image=np.where(inside if image.ndim == 2 else inside[..., np.newaxis], sharp, image),
-        confidence=np.where(inside, np.float32(0), np.float32(np.nan)),
-        provenance=np.where(changed, Provenance.DECONVOLVED, Provenance.KEPT).astype(np.uint8),
-        origin=np.full((*inside.shape, 3), -1, np.int32),
-        mask=inside,
-        photos=found,
-    )
-
-
-def _given(mask: BoolArray, psf: FloatArray, examples: Sequence[Example]) -> Region:
-    return Region(mask, psf, min((example.registration.residual for example in examples), default=0.0))
+    result = _kept(image, inside, found)
+    result.image[inside] = sharp[inside]
+    result.confidence[inside] = 0
+    result.provenance[changed] = Provenance.DECONVOLVED
+    return result
 
 
 def _restored(
@@ -339,7 +327,17 @@ def _result(
     """Lay what was restored in a frame on the photo."""
     inside = mask[frame]
     copied = inside & (fusion.copied >= _MOSTLY)
-    result = RepairResult(
+    result = _kept(image, mask, found)
+    result.image[frame][inside] = picture[inside]
+    result.confidence[frame] = fusion.confidence
+    result.provenance[frame][inside] = np.where(copied, Provenance.COPIED, Provenance.DECONVOLVED)[inside]
+    result.origin[frame][copied] = fusion.source[copied]
+    return result
+
+
+def _kept(image: FloatArray, mask: BoolArray, found: tuple[ExamplePhoto, ...]) -> RepairResult:
+    """Return a photo to which nothing has been done yet."""
+    return RepairResult(
         image=image.copy(),
         confidence=np.full(mask.shape, np.nan, np.float32),
         provenance=np.full(mask.shape, Provenance.KEPT, np.uint8),
@@ -347,8 +345,3 @@ def _result(
         mask=mask,
         photos=found,
     )
-    result.image[frame][inside] = picture[inside]
-    result.confidence[frame] = fusion.confidence
-    result.provenance[frame][inside] = np.where(copied, Provenance.COPIED, Provenance.DECONVOLVED)[inside]
-    result.origin[frame][copied] = fusion.source[copied]
-    return result
