@@ -22,8 +22,8 @@ def untold(done: int) -> None:
 
 def part_of(callback: Callback | None, number: int, count: int) -> Callback | None:
     """Return a callback for part `number`, from 0, of a stage that is gone through `count` times."""
-    if callback is None:
-        return None
+    if callback is None or not callable(callback):  # `Progress` says so
+        return callback
     return lambda stage, done, total: callback(stage, number * total + done, count * total)
 
 

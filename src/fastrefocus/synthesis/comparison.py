@@ -342,9 +342,9 @@ def _spectrum(image: FloatArray) -> npt.NDArray[np.complex64]:
 
 
 def _convolved(spectrum: npt.NDArray[np.complex64], psf: FloatArray, shape: tuple[int, ...]) -> FloatArray:
-    radius = psf.shape[0] // 2
     kernel = np.zeros(shape, np.float32)
-    rows, columns = (np.arange(-radius, radius + 1) % size for size in shape)
+    reaches = zip(psf.shape, shape, strict=True)
+    rows, columns = ((np.arange(length) - length // 2) % size for length, size in reaches)
     np.add.at(kernel, (rows[:, np.newaxis], columns), psf)
     transfer = rfft2(kernel, workers=1)[..., np.newaxis]
     return np.asarray(irfft2(spectrum * transfer, s=shape, axes=(0, 1), workers=1))

@@ -11,6 +11,8 @@ from fastrefocus.synthesis.library import Indices
 from fastrefocus.synthesis.registration import Registration, Window
 from fastrefocus.synthesis.view import View
 
+BRIGHTEST = np.float32(8)  # linear light: what a highlight may have been, in a focused photo that is exposed less
+
 
 @dataclass(frozen=True, eq=False)
 class Example:
@@ -23,7 +25,7 @@ class Example:
     light : ndarray
         (h, w) or (h, w, 3) float32, linear light.
     mask : ndarray or None
-        (h, w) bool: where examples may come from; None: where it is the sharper one.
+        (h, w) bool: where examples may come from; None: where it is the sharper one, or was compared as such.
     registration : Registration
         As found.
     """
@@ -40,7 +42,7 @@ class Example:
 
     def shown(self, window: Window, *, grey: bool = False) -> FloatArray:
         """Return the photo as a window of the misfocused one would show it in focus, (h, w, C) linear light."""
-        photo = self._rigid.warp(self.light, window)
+        photo = np.clip(self._rigid.warp(self.light, window), 0, BRIGHTEST)
         return luminance(photo)[..., np.newaxis] if grey and photo.shape[2] == 3 else photo
 
     def covered(self, window: Window) -> BoolArray:
@@ -51,7 +53,7 @@ class Example:
         """Return where in a window of the misfocused photo there are examples, (h, w)."""
         covered = self.covered(window)
         if self.mask is None:
-            return covered & self.registration.sharper[window]
+            return covered & (self.registration.sharper[window] | self.registration.mask[window])
         covered[covered] = self.mask[tuple(self._places(window)[covered].T)]
         return covered
 

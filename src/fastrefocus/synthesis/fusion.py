@@ -110,7 +110,7 @@ def fuse(
     """
     progress = Progress(callback, "match", 4)
     progress(0)
-    window = _box(mask, 2 * psf.shape[0])
+    window = _box(mask, 2 * max(psf.shape))
     photo, inside = defocused[window], mask[window]
     sigma = _deviation(psf)
     weights = _Weights.careful(choose_lam(photo.mean(axis=2), psf, mask=inside), sigma, model_error)

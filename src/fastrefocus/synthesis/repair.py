@@ -15,7 +15,7 @@ from fastrefocus.optics.calibration import fit_disk_psf
 from fastrefocus.parallel import thread_count
 from fastrefocus.progress import Callback, part_of
 from fastrefocus.synthesis.assembly import restore
-from fastrefocus.synthesis.example import Example
+from fastrefocus.synthesis.example import BRIGHTEST, Example
 from fastrefocus.synthesis.fusion import Fusion
 from fastrefocus.synthesis.library import Masks, PatchLibrary, Photos, as_masks, as_photos
 from fastrefocus.synthesis.regions import Region, find_regions
@@ -106,13 +106,13 @@ def refocus_from_examples(
     defocused : array_like
         (H, W) or (H, W, 3), uint8, uint16 or float 0..1, sRGB-encoded.
     focused : array_like or sequence of array_like
-        One photo or several, each of any size. With a grey one, or for a grey photo, only luminance is restored: a
-        photo's colours stay as blurred as they are.
+        One photo or several, each of any size. A grey one tells of the luminance only: the colours come from those
+        in colour, or without any by deconvolution.
     mask : array_like, optional
         (H, W): the pixels to be restored. None: those where some focused photo is the sharper one.
     focused_masks : array_like or sequence of array_like, optional
-        A mask for each focused photo, or None for all that is sharp in it: where it may be copied from. It is
-        registered as a whole.
+        A mask for each focused photo: where it may be copied from, as far as the misfocused one shows it. None: where
+        it is the sharper one, and what is seen from the mask. It is registered as a whole.
     psf : "fit" or array_like
         (h, w), odd: the blur of the misfocused photo against the focused ones. "fit": the disk or Gaussian that
         explains more, for each focused photo.
@@ -141,8 +141,8 @@ def refocus_from_examples(
     -----
     RegistrationWarning
         If a focused photo is not used, because it shows another scene, or nothing of the mask, or is no sharper; or if
-        it is itself blurred. If none is left, what is inside the mask is deconvolved with the PSF, if both are given;
-        else the photo is deblurred by `deblur`.
+        it is itself blurred, or its mask on nothing that the photo shows. If none is left, what is inside the mask
+        is deconvolved with the PSF given; without mask or PSF the photo is deblurred by `deblur`.
 
     References
     ----------
@@ -168,8 +168,7 @@ def refocus_from_examples(
     thread_count(threads)
     if checks.choice(method, "method", METHODS) == "paper":
         return _by_the_paper(image, photos, inside, sources, kernel, threads, callback)
-    light = decode(image)
-    lights = [decode(photo) for photo in photos]
+    light, *lights = (np.minimum(decode(each), BRIGHTEST) for each in (image, *photos))
     registrations = [
         register(light, each, inside, kernel, threads=threads, callback=part_of(callback, number, len(lights)))
         for number, each in enumerate(lights)
@@ -178,6 +177,7 @@ def refocus_from_examples(
     found = tuple(_summary(registration) for registration in registrations)
     numbered = zip(range(len(lights)), lights, sources, registrations, strict=True)
     examples = [Example(*each) for each in numbered if each[-1].is_believable]
+    _say_what_is_not_seen(examples)
     if examples:
         regions = find_regions(light, examples, inside, kernel, threads=threads)
     elif inside is None or kernel is None:
@@ -190,7 +190,7 @@ def refocus_from_examples(
     frame, fusion, picture = _restored(light, examples, regions, whole, threads, callback)
     if inside is None:
         picture = _blended(light[frame], picture, _share(whole)[frame])
-    return _result(image, encode(picture), frame, fusion, whole, found)
+    return _result(image, encode(np.clip(picture, 0, 1)), frame, fusion, whole, found)
 
 
 def fit_disk_around(focused: FloatArray, defocused: FloatArray, mask: BoolArray | None) -> int:
@@ -253,6 +253,15 @@ def _say_problems(registrations: Sequence[Registration]) -> None:
             )
 
 
+def _say_what_is_not_seen(examples: Sequence[Example]) -> None:
+    for example in examples:
+        if example.mask is not None and not example.sources((slice(None), slice(None))).any():
+            warn(
+                f"nothing is copied from focused[{example.number}]: the photo shows nothing of what its mask is on",
+                RegistrationWarning,
+            )
+
+
 def _summary(registration: Registration) -> ExamplePhoto:
     return ExamplePhoto(
         registration.problem,
@@ -292,14 +301,20 @@ def _restored(
 ) -> tuple[Window, Fusion, FloatArray]:
     """Return the mask's bounding box, and in it the fusion, and the picture in the photo's channels, linear light.
 
-    If any focused photo is grey, the fusion is that of luminance, and what it has changed is added to all channels.
+    If any focused photo is grey, the fusion is that of luminance, and the colours are those that the others tell of.
     """
-    grey = light.ndim == 2 or any(example.light.ndim == 2 for example in examples)
-    photo = luminance(light)[..., np.newaxis] if grey else light
-    frame, fusion = restore(photo, examples, regions, mask, threads=threads, callback=callback)
     if light.ndim == 2:
+        frame, fusion = restore(light[..., np.newaxis], examples, regions, mask, threads=threads, callback=callback)
         return frame, fusion, fusion.image[..., 0]
-    return frame, fusion, light[frame] + (fusion.image - photo[frame]) if grey else fusion.image
+    in_colour = [example for example in examples if example.light.ndim == 3]
+    if len(in_colour) == len(examples):
+        frame, fusion = restore(light, examples, regions, mask, threads=threads, callback=callback)
+        return frame, fusion, fusion.image
+    first, second = (part_of(callback, number, 2) for number in (0, 1))
+    colours = restore(light, in_colour, regions, mask, threads=threads, callback=first)[1].image
+    grey = luminance(light)[..., np.newaxis]
+    frame, fusion = restore(grey, examples, regions, mask, threads=threads, callback=second)
+    return frame, fusion, colours + (fusion.image - luminance(colours)[..., np.newaxis])
 
 
 def _share(mask: BoolArray) -> FloatArray:
