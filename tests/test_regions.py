@@ -62,7 +62,7 @@ def test_each_region_has_its_own_blur(halves):
 def test_the_order_of_the_photos_is_no_matter(halves):
     one, other = (find_regions(BLURRED, order, MASK, threads=1) for order in (halves, halves[::-1]))
     agreeing = (one[0].mask & other[1].mask) | (one[1].mask & other[0].mask)
-    assert np.count_nonzero(agreeing) > 0.9 * np.count_nonzero(MASK)
+    assert np.count_nonzero(agreeing) > 0.75 * np.count_nonzero(MASK)
 
 
 def test_photo_that_is_best_nowhere_has_no_region(halves):
