@@ -139,6 +139,18 @@ def case(
     )
 
 
+def brighter_from_elsewhere() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return a photo whose middle is misfocused, a focused one, a mask and the PSF, for a figure."""
+    truth, psf = load_sample("astronaut").pixels, fr.disk_psf(15)
+    y, x = np.indices(truth.shape[:2])
+    mask = np.hypot(y - 140, x - 240) < 120
+    share = np.clip((124 - np.hypot(y - 140, x - 240)) / 8, 0, 1)[..., np.newaxis].astype(np.float32)
+    misfocused = to_photo(share * blur(decode(truth), psf) + (1 - share) * decode(truth))
+    turned = SimilarityTransform(scale=1.03, rotation=0.03, translation=(-14, 6))
+    focused = warp(truth, turned.inverse, order=3, mode="reflect").astype(np.float32)
+    return noisy(misfocused, 0), noisy(to_photo(decode(focused) * np.float32(GAIN)), 1), mask, psf
+
+
 def crop(photo: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
     return np.ascontiguousarray(photo[corner[0] : corner[0] + SIDE, corner[1] : corner[1] + SIDE])
 

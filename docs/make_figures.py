@@ -1,4 +1,4 @@
-"""Make docs/figures/coffee.jpg (the README's figure) and defocus.jpg (scenes whose true photo is known).
+"""Make the figures of the README and the docs that no benchmark makes: coffee.jpg, defocus.jpg and examples.jpg.
 
 python docs/make_figures.py
 """
@@ -22,6 +22,7 @@ def main() -> None:
     """Write the figures."""
     coffee()
     defocus(20)
+    examples()
 
 
 def coffee() -> None:
@@ -45,6 +46,17 @@ def defocus(radius: float) -> None:
         pictures = [photo, scene.truth(radius), fr.render_defocus(photo, coc), PEERS["paper A"](photo, coc)]
         rows.append([picture[60:460, 20:420] for picture in pictures])
     write("defocus.jpg", rows)
+
+
+def examples() -> None:
+    """Write a misfocused photo, a focused one from elsewhere, paper B's result, and ours."""
+    from examples_scenes import brighter_from_elsewhere
+
+    misfocused, focused, mask, psf = brighter_from_elsewhere()
+    paper = fr.synthesize(misfocused, fr.PatchLibrary(focused, psf), mask=mask).image
+    ours = fr.refocus_from_examples(misfocused, focused).image
+    rows = (misfocused, focused), (paper, ours)
+    write("examples.jpg", [[picture[:360, 60:480] for picture in row] for row in rows])
 
 
 def write(name: str, rows: list[list[np.ndarray]]) -> None:

@@ -4,7 +4,7 @@ from skimage.data import astronaut
 
 from fastrefocus import Cancelled, deconvolve, disk_psf
 from fastrefocus.light import decode, encode
-from fastrefocus.synthesis.fusion import _blur, fuse
+from fastrefocus.synthesis.fusion import blur, fuse
 
 PSF = disk_psf(7)
 
@@ -15,7 +15,7 @@ def sharp_photo():
 
 def misfocused(sharp, mask, seed=0):
     noise = np.random.default_rng(seed).normal(0, 0.003, sharp.shape).astype(np.float32)
-    return np.where(mask[..., np.newaxis], _blur(sharp, PSF), sharp) + noise
+    return np.where(mask[..., np.newaxis], blur(sharp, PSF), sharp) + noise
 
 
 def middle(shape, border=24):

@@ -269,7 +269,7 @@ def unusable():
     few[100:105, 100:105] = True
     return {
         "the same photo": (photo, photo, None, "sharper"),
-        "the same photo, masked": (photo, photo, everywhere, "no sharper"),
+        "the same photo, masked": (photo, photo, everywhere, "no sharper where"),
         "in focus": (exposed_again(photo), exposed_again(photo), everywhere, "no sharper"),
         "the other way round": (photo, soft, None, "sharper"),
         "the other way round, masked": (photo, soft, everywhere, ""),

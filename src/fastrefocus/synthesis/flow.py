@@ -14,9 +14,10 @@ from fastrefocus.synthesis.view import CoarseMap, View
 #: Of TV-L1, one round after another: a stiff flow first, then one that follows the photos more closely.
 _ATTACHMENTS = (5, 15, 40)
 
-_LONGEST_SIDE = 600  # pixels of the mask's box: a flow is smooth, and found on a reduced copy of a larger one
+_LONGEST_SIDE = 450  # pixels of the mask's box: a flow is smooth, and found on a reduced copy of a larger one
 _WORTHWHILE = 0.99  # of the residual: what two rounds have to leave at most for a third one to follow
 _STRAY_SMOOTHING = 2.0  # pixels, standard deviation
+_MOST_STRAY = 0.4  # of the blur's standard deviation, at least a pixel: what comes back no nearer is hidden
 _LOWERS = 0.98  # of the residual around a pixel: what the flow has to leave at most
 
 
@@ -45,7 +46,8 @@ def add_flow(pair: Pair, view: View, blur: Blur, progress: Callable[[float], Non
 def find_strays(pair: Pair, view: View, blur: Blur, progress: Callable[[float], None]) -> View:
     """Return a view with a flow, and how far from itself each pixel comes by that flow and one back.
 
-    What the focused photo does not show, since something nearer hides it there, does not come back.
+    What the focused photo does not show, since something nearer hides it there, does not come back. The distance is in
+    parts of what is allowed: a flow is the less sure the larger the blur.
     """
     from skimage.registration import optical_flow_tvl1
 
@@ -64,7 +66,7 @@ def find_strays(pair: Pair, view: View, blur: Blur, progress: Callable[[float], 
         progress((i + 1) / len(_ATTACHMENTS))
     there = flowing.displacement(comparison.box)
     strays = there + np.stack([map_coordinates(plane, places + there, order=1, mode="nearest") for plane in back])
-    distance = gaussian_filter(np.hypot(*strays), _STRAY_SMOOTHING)
+    distance = gaussian_filter(np.hypot(*strays), _STRAY_SMOOTHING) / np.float32(max(1, _MOST_STRAY * blur.sigma))
     return replace(flowing, strays=CoarseMap(distance, comparison.box[:2])).at_scale(1 / factor)
 
 

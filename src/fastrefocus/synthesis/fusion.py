@@ -171,7 +171,7 @@ def _example(
     sharp: FloatArray, psf: FloatArray, weights: _Weights, noise: float, threads: int | None, tick: Tick
 ) -> tuple[Look, FloatArray]:
     """Return what a focused photo, (H, W, C), is compared by, and what each version of it has lost, (H, W, 3 C)."""
-    blurred = _with_noise(_blur(sharp, psf), noise)
+    blurred = _with_noise(blur(sharp, psf), noise)
     versions = _restored(blurred, psf, weights, None, threads, tick)
     losses = np.concatenate([_encoded(sharp) - version for version in versions], axis=2)
     return Look(_encoded(blurred), versions.total_variation), losses
@@ -258,7 +258,7 @@ def _restored(
 
 def _completed(photo: FloatArray, sharp: FloatArray, psf: FloatArray, known: BoolArray) -> FloatArray:
     """Return the photo, with what the lens would make of the sharp one where it is not known, or clipped."""
-    blurred = _blur(sharp, psf)
+    blurred = blur(sharp, psf)
     return np.where(known[..., np.newaxis], np.where(photo < CLIPPED, photo, np.maximum(photo, blurred)), blurred)
 
 
@@ -273,7 +273,7 @@ def _with_noise(photo: FloatArray, sigma: float) -> FloatArray:
     return photo + np.float32(sigma) * noise
 
 
-def _blur(photo: FloatArray, psf: FloatArray) -> FloatArray:
+def blur(photo: FloatArray, psf: FloatArray) -> FloatArray:
     """Blur a photo, (H, W, C), mirrored at its borders."""
     from scipy.signal import oaconvolve
 

@@ -7,15 +7,28 @@ import numpy as np
 import numpy.typing as npt
 
 from fastrefocus.arrays import BoolArray, FloatArray
-from fastrefocus.light import luminance
+from fastrefocus.light import encode, luminance
 from fastrefocus.synthesis.comparison import Comparison, Pair
 from fastrefocus.synthesis.example import Example
 from fastrefocus.synthesis.focus_mask import find_out_of_focus
+from fastrefocus.synthesis.fusion import blur
 from fastrefocus.synthesis.registration import Window
 from fastrefocus.synthesis.view import View
 
 _EVERYWHERE: Window = (slice(None), slice(None))
 _MOST_PIXELS = 1_500_000  # at which a PSF is fitted
+_AROUND = 4.0  # pixels, standard deviation, over which differences are averaged
+_IN_FOCUS = 0.7  # of the difference to the blurred photo: what that to the sharp one is at most
+
+
+def bounding_window(mask: BoolArray, margin: int) -> Window:
+    """Return the mask's bounding box, widened by the margin as far as the photo goes."""
+    sides = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+    rows, columns = (
+        slice(max(int(side[0]) - margin, 0), min(int(side[-1]) + 1 + margin, size))
+        for side, size in zip(sides, mask.shape, strict=True)
+    )
+    return rows, columns
 
 
 class Region(NamedTuple):
@@ -27,12 +40,45 @@ class Region(NamedTuple):
 
 
 def find_regions(
-    defocused: FloatArray, examples: Sequence[Example], mask: BoolArray, *, threads: int | None
+    defocused: FloatArray,
+    examples: Sequence[Example],
+    mask: BoolArray | None,
+    psf: FloatArray | None,
+    *,
+    threads: int | None,
 ) -> list[Region]:
-    """Divide the mask; `defocused` is (H, W) or (H, W, 3) linear light."""
-    sharpest = _sharpest(examples, mask, threads)
-    parts = ((example, mask & (sharpest == number)) for number, example in enumerate(examples))
-    return [Region(part, *_psf(defocused, example, part)) for example, part in parts if part.any()]
+    """Divide the mask, or where some example is sharper; `defocused` is (H, W) or (H, W, 3) linear light.
+
+    With a PSF that is given it is one region.
+    """
+    wanted = np.logical_or.reduce([example.registration.mask for example in examples]) if mask is None else mask
+    if psf is None:
+        sharpest = _sharpest(examples, wanted, threads)
+        parts = ((example, wanted & (sharpest == number)) for number, example in enumerate(examples))
+        regions = [Region(part, *_psf(defocused, example, part)) for example, part in parts if part.any()]
+    else:
+        regions = [Region(wanted, psf, min(example.registration.residual for example in examples))]
+    if mask is None:
+        regions = [region._replace(mask=region.mask & ~_in_focus(defocused, examples, region)) for region in regions]
+    return [region for region in regions if region.mask.any()]
+
+
+def _in_focus(defocused: FloatArray, examples: Sequence[Example], region: Region) -> BoolArray:
+    """Return where in a region the photo is more like a focused one as that is than like it blurred, (H, W).
+
+    A mask that was found reaches over the borders of what is out of focus.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    result = np.zeros(region.mask.shape, np.bool_)
+    window = bounding_window(region.mask, 2 * max(region.psf.shape))
+    photo = encode(luminance(defocused[window]))
+    for example in examples:
+        shown = example.shown(window, grey=True)
+        as_it_is, blurred = (encode(np.maximum(light[..., 0], 0)) for light in (shown, blur(shown, region.psf)))
+        differences = (gaussian_filter(np.abs(photo - other), _AROUND) for other in (as_it_is, blurred))
+        result[window] |= example.covered(window) & (next(differences) < _IN_FOCUS * next(differences))
+    return result
 
 
 def _sharpest(examples: Sequence[Example], mask: BoolArray, threads: int | None) -> npt.NDArray[np.intp]:

@@ -179,6 +179,7 @@ def register(
     colour = Pair(defocused, focused, everywhere) if defocused.ndim == focused.ndim == 3 else whole
     given = whole if mask is None else whole._replace(mask=mask)
     if problem := _obstacle(given):
+        progress(100)
         return _unregistered(colour._replace(mask=given.mask), psf, problem)
     fit = _refined(
         _located(given, mask is None, threads, _part(progress, 0, _GUESSED)), _part(progress, _GUESSED, _REFINED)
@@ -234,10 +235,10 @@ def _obstacle(pair: Pair) -> str:
     if np.count_nonzero(pair.mask) < _FEWEST_PIXELS:
         return "the mask is too small for the photos to be compared there"
     if pair.usable_pixels() < _FEWEST_PIXELS:
-        return "the photo is overexposed where the mask is"
+        return "the photo is overexposed where the photos are compared"
     small = pair.at_scale(min(_SMOOTHING, pair.coarsest()))
     if encode(small.defocused[small.mask]).std() < _FLAT:
-        return "the photo has no texture where the mask is"
+        return "the photo has no texture where the photos are compared"
     return "the focused photo has no texture" if encode(small.focused).std() < _FLAT else ""
 
 
@@ -372,9 +373,9 @@ def _exposed(comparison: Comparison, view: View, blur: Blur, psf: FloatArray | N
 def _problem(comparison: Comparison, explained: Explanation, score: float, blur: Blur) -> str:
     """Say why a registration is not to be believed."""
     if np.count_nonzero(explained.pixels) < _FEWEST_COVERED * np.count_nonzero(comparison.inside):
-        return "the focused photo does not show what the mask is on"
+        return "the focused photo does not show what is out of focus"
     if score < _SAME_SCENE:
-        return "the photos do not show the same scene"
+        return "the photos do not show the same scene where they are compared"
     if blur.sigma < _LEAST_BLUR:
-        return "the focused photo is no sharper there"
+        return "the focused photo is no sharper where the photos are compared"
     return ""

@@ -1,6 +1,6 @@
 """Repair of a misfocused photo by focused photos of the same scene, in one call."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from fastrefocus.synthesis.example import BRIGHTEST, Example
 from fastrefocus.synthesis.fusion import Fusion
 from fastrefocus.synthesis.library import Masks, PatchLibrary, Photos, as_masks, as_photos
 from fastrefocus.synthesis.regions import Region, find_regions
-from fastrefocus.synthesis.registration import Registration, register
+from fastrefocus.synthesis.registration import Registration, Window, register
 from fastrefocus.synthesis.result import Provenance, SynthesisResult
 from fastrefocus.synthesis.synthesize import AssignmentResult, synthesize
 
@@ -178,17 +178,19 @@ def refocus_from_examples(
     numbered = zip(range(len(lights)), lights, sources, registrations, strict=True)
     examples = [Example(*each) for each in numbered if each[-1].is_believable]
     _say_what_is_not_seen(examples)
-    whole = _union(example.registration.mask for example in examples) if inside is None else inside
-    if whole is None or (kernel is None and not examples):
+    if examples:
+        regions = find_regions(light, examples, inside, kernel, threads=threads)
+    elif inside is None or kernel is None:
         return _deblurred(image, inside, found, threads, callback)
-    if kernel is None:
-        regions = find_regions(light, examples, whole, threads=threads)
     else:
-        regions = [_given(whole, kernel, examples)]
-    fusion, picture = _restored(light, examples, regions, whole, threads, callback)
+        regions = [Region(inside, kernel, residual=0)]
+    if not regions:
+        return _kept(image, np.zeros(image.shape[:2], np.bool_), found)
+    whole = np.logical_or.reduce([region.mask for region in regions])
+    frame, fusion, picture = _restored(light, examples, regions, whole, threads, callback)
     if inside is None:
-        picture = _blended(light, picture, whole)
-    return _result(image, encode(np.clip(picture, 0, 1)), fusion, whole, found)
+        picture = _blended(light[frame], picture, _share(whole)[frame])
+    return _result(image, encode(np.clip(picture, 0, 1)), frame, fusion, whole, found)
 
 
 def fit_disk_around(focused: FloatArray, defocused: FloatArray, mask: BoolArray | None) -> int:
@@ -271,14 +273,6 @@ def _summary(registration: Registration) -> ExamplePhoto:
     )
 
 
-def _union(masks: Iterator[BoolArray]) -> BoolArray | None:
-    """Return the pixels that are in any mask; None if there is none."""
-    together = None
-    for mask in masks:
-        together = mask if together is None else together | mask
-    return together
-
-
 def _deblurred(
     image: FloatArray,
     mask: BoolArray | None,
@@ -290,18 +284,11 @@ def _deblurred(
     sharp = deblur(image, threads=threads, callback=callback).image
     inside = np.ones(image.shape[:2], np.bool_) if mask is None else mask
     changed = inside & (sharp != image).reshape(*inside.shape, -1).any(axis=2)
-    return RepairResult(
-        image=np.where(inside if image.ndim == 2 else inside[..., np.newaxis], sharp, image),
-        confidence=np.where(inside, np.float32(0), np.float32(np.nan)),
-        provenance=np.where(changed, Provenance.DECONVOLVED, Provenance.KEPT).astype(np.uint8),
-        origin=np.full((*inside.shape, 3), -1, np.int32),
-        mask=inside,
-        photos=found,
-    )
-
-
-def _given(mask: BoolArray, psf: FloatArray, examples: Sequence[Example]) -> Region:
-    return Region(mask, psf, min((example.registration.residual for example in examples), default=0.0))
+    result = _kept(image, inside, found)
+    result.image[inside] = sharp[inside]
+    result.confidence[inside] = 0
+    result.provenance[changed] = Provenance.DECONVOLVED
+    return result
 
 
 def _restored(
@@ -311,45 +298,65 @@ def _restored(
     mask: BoolArray,
     threads: int | None,
     callback: Callback | None,
-) -> tuple[Fusion, FloatArray]:
-    """Return the fusion, and the picture in the photo's channels, linear light.
+) -> tuple[Window, Fusion, FloatArray]:
+    """Return the mask's bounding box, and in it the fusion, and the picture in the photo's channels, linear light.
 
     If any focused photo is grey, the fusion is that of luminance, and the colours are those that the others tell of.
     """
     if light.ndim == 2:
-        fusion = restore(light[..., np.newaxis], examples, regions, mask, threads=threads, callback=callback)
-        return fusion, fusion.image[..., 0]
+        frame, fusion = restore(light[..., np.newaxis], examples, regions, mask, threads=threads, callback=callback)
+        return frame, fusion, fusion.image[..., 0]
     in_colour = [example for example in examples if example.light.ndim == 3]
     if len(in_colour) == len(examples):
-        fusion = restore(light, examples, regions, mask, threads=threads, callback=callback)
-        return fusion, fusion.image
+        frame, fusion = restore(light, examples, regions, mask, threads=threads, callback=callback)
+        return frame, fusion, fusion.image
     first, second = (part_of(callback, number, 2) for number in (0, 1))
-    colours = restore(light, in_colour, regions, mask, threads=threads, callback=first).image
+    colours = restore(light, in_colour, regions, mask, threads=threads, callback=first)[1].image
     grey = luminance(light)[..., np.newaxis]
-    fusion = restore(grey, examples, regions, mask, threads=threads, callback=second)
-    return fusion, colours + (fusion.image - luminance(colours)[..., np.newaxis])
+    frame, fusion = restore(grey, examples, regions, mask, threads=threads, callback=second)
+    return frame, fusion, colours + (fusion.image - luminance(colours)[..., np.newaxis])
 
 
-def _blended(light: FloatArray, picture: FloatArray, mask: BoolArray) -> FloatArray:
-    """Return the picture, which becomes the photo towards the mask's border: a mask that was found is not exact."""
+def _share(mask: BoolArray) -> FloatArray:
+    """Return how much of the repaired picture is taken at each pixel: a mask that was found is not exact."""
     from scipy.ndimage import gaussian_filter
 
     around = gaussian_filter(mask.astype(np.float32), _EDGE)
-    share = np.maximum(2 * around - 1, 0)  # 0 at a straight border
+    share: FloatArray = np.maximum(2 * around - 1, 0)  # 0 at a straight border
+    return share
+
+
+def _blended(light: FloatArray, picture: FloatArray, share: FloatArray) -> FloatArray:
     blended: FloatArray = light + (share if light.ndim == 2 else share[..., np.newaxis]) * (picture - light)
     return blended
 
 
 def _result(
-    image: FloatArray, picture: FloatArray, fusion: Fusion, mask: BoolArray, found: tuple[ExamplePhoto, ...]
+    image: FloatArray,
+    picture: FloatArray,
+    frame: Window,
+    fusion: Fusion,
+    mask: BoolArray,
+    found: tuple[ExamplePhoto, ...],
 ) -> RepairResult:
-    copied = mask & (fusion.copied >= _MOSTLY)
-    provenance = np.where(copied, Provenance.COPIED, np.where(mask, Provenance.DECONVOLVED, Provenance.KEPT))
+    """Lay what was restored in a frame on the photo."""
+    inside = mask[frame]
+    copied = inside & (fusion.copied >= _MOSTLY)
+    result = _kept(image, mask, found)
+    result.image[frame][inside] = picture[inside]
+    result.confidence[frame] = fusion.confidence
+    result.provenance[frame][inside] = np.where(copied, Provenance.COPIED, Provenance.DECONVOLVED)[inside]
+    result.origin[frame][copied] = fusion.source[copied]
+    return result
+
+
+def _kept(image: FloatArray, mask: BoolArray, found: tuple[ExamplePhoto, ...]) -> RepairResult:
+    """Return a photo to which nothing has been done yet."""
     return RepairResult(
-        image=np.where(mask if image.ndim == 2 else mask[..., np.newaxis], picture, image),
-        confidence=fusion.confidence,
-        provenance=provenance.astype(np.uint8),
-        origin=np.where(copied[..., np.newaxis], fusion.source, np.int32(-1)),
+        image=image.copy(),
+        confidence=np.full(mask.shape, np.nan, np.float32),
+        provenance=np.full(mask.shape, Provenance.KEPT, np.uint8),
+        origin=np.full((*mask.shape, 3), -1, np.int32),
         mask=mask,
         photos=found,
     )

@@ -19,8 +19,6 @@ Box = tuple[int, int, int, int]
 #: What is credible of a view: radians, ratio of the largest to the smallest magnification, and magnification.
 _MOST_TURN, _MOST_STRETCH, _MOST_SCALE = 0.5, 1.4, 2.2
 
-_MOST_STRAY = 1.0  # pixels of the flow: what does not come back by as much is hidden in the focused photo
-
 
 @dataclass(frozen=True, eq=False)
 class CoarseMap:
@@ -49,7 +47,7 @@ class View:
     """A homography, 3x3, of (x, y, 1) from the defocused photo to the focused one, after a flow.
 
     The flow, (2, h, w) of (y, x) in its own pixels, is added to the places of the defocused photo's pixels before.
-    `strays`, (h, w), is how far from itself each comes by the flow and one back, in the flow's pixels.
+    `strays`, (h, w), is how far from itself each comes by the flow and one back; 1 and more: it is hidden.
     """
 
     homography: Matrix = field(default_factory=lambda: np.eye(3))
@@ -87,7 +85,7 @@ class View:
         """Return which of a window's pixels a focused photo of that shape shows, (h, w)."""
         shown = is_inside(shape, self.seen_from(box))
         if self.strays is not None:
-            shown &= self.strays.at(box) < _MOST_STRAY
+            shown &= self.strays.at(box) < 1
         return shown
 
     def is_credible(self, box: Box) -> bool:
