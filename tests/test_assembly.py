@@ -6,9 +6,9 @@ from scipy.ndimage import convolve
 from fastrefocus import disk_psf
 from fastrefocus.light import decode, encode
 from fastrefocus.synthesis import assembly
-from fastrefocus.synthesis.assembly import restore
 from fastrefocus.synthesis.example import Example
-from fastrefocus.synthesis.regions import Region
+from fastrefocus.synthesis.fusion import Fusion
+from fastrefocus.synthesis.regions import Region, bounding_window
 from fastrefocus.synthesis.registration import register
 
 PSF = disk_psf(7)
@@ -17,6 +17,21 @@ MASK = np.zeros(SHARP.shape[:2], bool)
 MASK[20:100, 25:115] = True
 PHOTO = np.where(MASK[..., np.newaxis], convolve(SHARP, PSF[..., np.newaxis], mode="mirror"), SHARP)
 EVERYWHERE = np.s_[:, :]
+
+
+def restore(photo, examples, regions, mask, **options):
+    """Return the fusion all over the photo."""
+    frame, fusion = assembly.restore(photo, examples, regions, mask, threads=1, **options)
+    assert frame == bounding_window(mask, 0)
+    whole = Fusion(
+        photo.copy(),
+        np.zeros(mask.shape, np.float32),
+        np.full(mask.shape, np.nan, np.float32),
+        np.full((*mask.shape, 3), -1, np.int32),
+    )
+    for own, part in zip(vars(whole).values(), vars(fusion).values(), strict=True):
+        own[frame] = part
+    return whole
 
 
 def psnr(image, mask=MASK):
@@ -30,7 +45,7 @@ def example():
 
 @pytest.fixture(scope="module")
 def whole(example):
-    return restore(PHOTO, [example], [Region(MASK, PSF, 0.0)], MASK, threads=1)
+    return restore(PHOTO, [example], [Region(MASK, PSF, 0.0)], MASK)
 
 
 @pytest.fixture
@@ -53,9 +68,7 @@ def test_one_part(whole):
 
 def test_parts_have_no_seams(in_parts, example, whole):
     calls = []
-    fusion = restore(
-        PHOTO, [example], [Region(MASK, PSF, 0.0)], MASK, threads=1, callback=lambda *call: calls.append(call)
-    )
+    fusion = restore(PHOTO, [example], [Region(MASK, PSF, 0.0)], MASK, callback=lambda *call: calls.append(call))
     assert_complete(fusion)
     assert calls[-1][1:] == (16, 16)  # four parts of four steps
     assert psnr(fusion.image) > psnr(whole.image) - 0.5
@@ -70,7 +83,7 @@ def test_parts_have_no_seams(in_parts, example, whole):
 def test_regions_have_psfs_of_their_own(example):
     left = MASK & (np.arange(140) < 70)
     regions = [Region(left, PSF, 0.0), Region(MASK & ~left, disk_psf(3), 0.0)]
-    fusion = restore(PHOTO, [example], regions, MASK, threads=1)
+    fusion = restore(PHOTO, [example], regions, MASK)
     assert_complete(fusion)
     far_left, far_right = MASK & (np.arange(140) < 60), MASK & (np.arange(140) > 80)
     assert psnr(fusion.image, far_left) > psnr(PHOTO, far_left) + 8
@@ -80,7 +93,7 @@ def test_regions_have_psfs_of_their_own(example):
 def test_source_is_a_place_in_the_photo_as_given():
     focused = SHARP[10:, 15:]
     crop = Example(3, focused, None, register(PHOTO, focused, MASK, threads=1))
-    fusion = restore(PHOTO, [crop], [Region(MASK, PSF, 0.0)], MASK, threads=1)
+    fusion = restore(PHOTO, [crop], [Region(MASK, PSF, 0.0)], MASK)
     assert_complete(fusion)
     assert set(fusion.source[MASK][:, 0]) == {3}
     places = np.moveaxis(np.indices(MASK.shape), 0, -1) - (10, 15)
@@ -91,12 +104,12 @@ def test_photo_without_examples_nearby_keeps_the_others_numbers(example):
     """The first of two photos has no examples, and the second is still number 5."""
     nothing = Example(2, SHARP, np.zeros_like(MASK), example.registration)
     other = Example(5, SHARP, np.ones_like(MASK), example.registration)
-    fusion = restore(PHOTO, [nothing, other], [Region(MASK, PSF, 0.0)], MASK, threads=1)
+    fusion = restore(PHOTO, [nothing, other], [Region(MASK, PSF, 0.0)], MASK)
     assert set(fusion.source[MASK][:, 0]) == {5}
 
 
 def test_without_examples_it_is_deconvolution():
-    fusion = restore(PHOTO, [], [Region(MASK, PSF, 0.0)], MASK, threads=1)
+    fusion = restore(PHOTO, [], [Region(MASK, PSF, 0.0)], MASK)
     assert psnr(fusion.image) > psnr(PHOTO) + 1
     assert (fusion.copied == 0).all()
     assert (fusion.source == -1).all()
@@ -111,7 +124,7 @@ def test_marked_examples_are_looked_for_farther_away(example):
     mark = np.zeros_like(MASK)
     mark[95:, 110:] = True
     marked = Example(0, SHARP, mark, example.registration)
-    fusion = restore(PHOTO, [marked], [Region(part, PSF, 0.0)], part, threads=1)
+    fusion = restore(PHOTO, [marked], [Region(part, PSF, 0.0)], part)
     assert mark[tuple(fusion.source[part][:, 1:].T)].mean() > 0.9
 
 

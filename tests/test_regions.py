@@ -33,14 +33,14 @@ def halves():
 
 def test_a_single_photo_has_all_of_the_mask():
     only = example(0, SHARP)
-    (region,) = find_regions(BLURRED, [only], MASK, threads=1)
+    (region,) = find_regions(BLURRED, [only], MASK, None, threads=1)
     np.testing.assert_array_equal(region.mask, MASK)
     assert region.psf is only.registration.psf
     assert region.residual == only.registration.residual
 
 
 def test_regions_divide_the_mask_by_what_is_sharpest(halves):
-    regions = find_regions(BLURRED, halves, MASK, threads=1)
+    regions = find_regions(BLURRED, halves, MASK, None, threads=1)
     np.testing.assert_array_equal(np.sum([region.mask for region in regions], axis=0), MASK)
     left, right = regions
     assert np.mean(LEFT[left.mask]) > 0.85
@@ -52,7 +52,7 @@ def test_each_region_has_its_own_blur(halves):
     nearer = convolve(SHARP, disk_psf(13)[..., np.newaxis], mode="mirror")
     defocused = np.where(LEFT[..., np.newaxis], nearer, BLURRED)
     examples = [example(0, sharp_where(LEFT), defocused), example(1, sharp_where(~LEFT), defocused)]
-    regions = find_regions(defocused, examples, MASK, threads=1)
+    regions = find_regions(defocused, examples, MASK, None, threads=1)
     assert len(regions) == 2
     left, right = (len(region.psf) for region in regions)
     assert left > right
@@ -60,21 +60,39 @@ def test_each_region_has_its_own_blur(halves):
 
 
 def test_the_order_of_the_photos_is_no_matter(halves):
-    one, other = (find_regions(BLURRED, order, MASK, threads=1) for order in (halves, halves[::-1]))
+    one, other = (find_regions(BLURRED, order, MASK, None, threads=1) for order in (halves, halves[::-1]))
     agreeing = (one[0].mask & other[1].mask) | (one[1].mask & other[0].mask)
     assert np.count_nonzero(agreeing) > 0.75 * np.count_nonzero(MASK)
 
 
 def test_photo_that_is_best_nowhere_has_no_region(halves):
     worse = example(1, convolve(SHARP, disk_psf(5)[..., np.newaxis], mode="mirror"))
-    (region,) = find_regions(BLURRED, [example(0, SHARP), worse], MASK, threads=1)
+    (region,) = find_regions(BLURRED, [example(0, SHARP), worse], MASK, None, threads=1)
     np.testing.assert_array_equal(region.mask, MASK)
 
 
 def test_what_only_one_photo_shows_is_its_own():
     crops = [example(0, SHARP[:, :95]), example(1, SHARP)]
     assert all(each.registration.is_believable for each in crops)
-    regions = find_regions(BLURRED, crops, MASK, threads=1)
+    regions = find_regions(BLURRED, crops, MASK, None, threads=1)
     beyond = MASK & (np.arange(140) > 97)
     assert regions[-1].mask[beyond].all()
     np.testing.assert_array_equal(np.sum([region.mask for region in regions], axis=0), MASK)
+
+
+def test_psf_that_is_given_is_that_of_one_region(halves):
+    (region,) = find_regions(BLURRED, halves, MASK, disk_psf(5), threads=1)
+    np.testing.assert_array_equal(region.mask, MASK)
+    np.testing.assert_array_equal(region.psf, disk_psf(5))
+    assert region.residual == min(each.registration.residual for each in halves)
+
+
+def test_what_is_in_focus_is_left_out_of_a_mask_that_was_found():
+    defocused = np.where(LEFT[..., np.newaxis], BLURRED, SHARP)
+    (region,) = find_regions(defocused, [example(0, SHARP, defocused)], None, disk_psf(7), threads=1)
+    assert np.mean(region.mask[MASK & LEFT]) > 0.8
+    assert np.mean(region.mask[MASK & (np.arange(140) > 80)]) < 0.1
+
+
+def test_nothing_may_be_left_of_a_mask_that_was_found():
+    assert find_regions(SHARP, [example(0, SHARP, BLURRED)], None, disk_psf(7), threads=1) == []
