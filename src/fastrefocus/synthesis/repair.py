@@ -204,7 +204,7 @@ def fit_disk_around(focused: FloatArray, defocused: FloatArray, mask: BoolArray 
 
 
 def _check_mask(mask: npt.ArrayLike, image: FloatArray) -> BoolArray:
-    inside = as_mask(mask, image.shape[:2])
+    inside = as_mask(mask, image.shape[:2]).copy()
     if not inside.any():
         raise ValueError("mask must have at least one pixel inside, got none")
     return inside
