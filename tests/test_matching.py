@@ -95,9 +95,7 @@ def test_where_the_place_is_exact_others_may_be_a_little_nearer():
     own = []
     for exact in (everywhere, ~everywhere):
         places = positions[:, 1:]
-        found = match(
-            photo, [example], places, positions, Windows.for_blur(2), places=places, exact=[exact], threads=1
-        )
+        found = match(photo, [example], places, positions, Windows.for_blur(2), places=places, exact=[exact], threads=1)
         own.append(np.mean(found.patches[:, -1] == np.arange(len(positions))))
     assert own[0] > 0.95
     assert own[1] < 0.6
