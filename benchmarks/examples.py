@@ -3,8 +3,8 @@
     python benchmarks/examples.py         # tables a, b and c
     python benchmarks/examples.py b c     # some of them
 
-a: six real pairs, examples from the same object; b: the same, examples from another part of it, all ways with one PSF;
-c: changes of view of free photos, the truth known, where "by examples" finds the PSF and the others are given it.
+a: six real pairs, examples from the same object; b: the same, examples from another part of it; c: changes of view of
+free photos, the truth known. All ways but deblur are given the PSF, of the real pairs that which the truth likes.
 Pictures go to benchmarks/out/examples. examples_scenes.py says what was tuned on, examples_real.py has table d.
 """
 
@@ -74,9 +74,8 @@ def cell(value: float) -> str:
 
 def by_examples(case: Case) -> fr.RepairResult:
     masks = None if case.source.all() else case.source
-    psf = case.psf if case.name in PAIRS else "fit"  # the other ways have that of the truth
     return fr.refocus_from_examples(
-        case.defocused, case.focused, mask=case.mask, focused_masks=masks, psf=psf, threads=THREADS
+        case.defocused, case.focused, mask=case.mask, focused_masks=masks, psf=case.psf, threads=THREADS
     )
 
 

@@ -89,7 +89,7 @@ def test_aligned_photos_that_repeat_give_their_own_place(case):
     sharp, mask, _ = case
     tiled = np.tile(sharp[:, 20:60], (1, 3, 1))[:, :110]  # repeats every 40 pixels
     photo, everywhere = misfocused(tiled, mask), np.ones_like(mask)
-    result = fuse(photo, [tiled], PSF, mask, [everywhere], aligned=True, threads=1)
+    result = fuse(photo, [tiled], PSF, mask, [everywhere], exact=[everywhere], threads=1)
     assert np.mean(np.abs(result.source[mask][:, 1:] - np.argwhere(mask)).max(axis=1) <= 1) > 0.95
 
 

@@ -70,7 +70,8 @@ def test_of_equally_good_patches_the_registered_one_is_taken():
     photo = Look(*(np.tile(smooth(4, (40, 16, 3)), (1, 4, 1)) for _ in range(2)))  # repeats every 16 pixels
     positions = library_positions([np.ones((40, 64), bool)])
     queries = np.array([[20, 26], [12, 40]], np.int32)
-    found = match(photo, [photo], queries, positions, Windows.for_blur(2), places=queries, threads=1)
+    nowhere = np.zeros((40, 64), bool)
+    found = match(photo, [photo], queries, positions, Windows.for_blur(2), places=queries, exact=[nowhere], threads=1)
     for k in range(NEIGHBOURS):
         np.testing.assert_array_equal(positions[found.patches[:, k], 1:], queries)
     assert found.distances.max() < 1e-6
@@ -79,11 +80,27 @@ def test_of_equally_good_patches_the_registered_one_is_taken():
 def test_a_registered_place_that_shows_something_else_or_is_no_patch_is_left_alone():
     photo, positions = look(3), library_positions([np.ones((40, 48), bool)])
     queries, places = np.array([[20, 26], [12, 20]], np.int32), np.array([[8, 8], [1, 1]], np.int32)
+    nowhere = np.zeros((40, 48), bool)
     found, without = (
-        match(photo, [photo], queries, positions, Windows.for_blur(2), places=there, threads=1)
+        match(photo, [photo], queries, positions, Windows.for_blur(2), places=there, exact=[nowhere], threads=1)
         for there in (places, None)
     )
     np.testing.assert_array_equal(found.patches, without.patches)
+
+
+def test_where_the_place_is_exact_others_may_be_a_little_nearer():
+    repeated, rng = np.tile(smooth(4, (40, 16, 3)), (1, 4, 1)), np.random.default_rng(8)
+    photo, example = (Look(noisy, noisy) for noisy in rng.normal(repeated, 0.02, (2, 40, 64, 3)).astype(np.float32))
+    positions, everywhere = library_positions([np.ones((40, 64), bool)]), np.ones((40, 64), bool)
+    own = []
+    for exact in (everywhere, ~everywhere):
+        places = positions[:, 1:]
+        found = match(
+            photo, [example], places, positions, Windows.for_blur(2), places=places, exact=[exact], threads=1
+        )
+        own.append(np.mean(found.patches[:, -1] == np.arange(len(positions))))
+    assert own[0] > 0.95
+    assert own[1] < 0.6
 
 
 def test_votes_are_those_of_the_reference():

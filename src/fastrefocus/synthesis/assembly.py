@@ -44,7 +44,7 @@ def restore(
     canvas = _Canvas(mask[frame], frame, photo.shape[2])
     for number, part in enumerate(parts):
         window = _surroundings(part, examples)
-        sources = [(example, example.sources(window)) for example in examples]
+        sources = [(view, view.sources(window)) for example in examples for view in example.views()]
         near = [(example, source) for example, source in sources if source.any()]
         fusion = fuse(
             photo[window],
@@ -52,7 +52,7 @@ def restore(
             part.psf,
             _widened(part.mask, window) & mask[window],
             [source for _, source in near],
-            aligned=True,
+            exact=[example.exact(window) for example, _ in near],
             model_error=part.residual,
             threads=threads,
             callback=part_of(callback, number, len(parts)),

@@ -40,9 +40,9 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 _COPY_MU = 0.5  # from 0.3 to 1 the pictures differ by 0.3 dB; what is weaker in the photo comes from the examples
 _GUESS_MU = 0.01
 _LEAST_LAM = 0.002  # a PSF is never exact, and its errors grow as noise does
-_SMALL_BLUR = 2.0  # pixels, standard deviation: beyond, mu and lam grow by the square of the PSF's size, for the larger
-_SMALL_ERROR = 0.012  # it is the more zeros it has, each a little beside its place; and by that of the model's error,
-_MOST_CAUTION = 10.0  # linear light; but no more than tenfold
+_SMALL_BLUR = 3.0  # pixels, standard deviation: a larger PSF has more zeros, and more of them beside their places, and
+_SMALL_ERROR = 0.016  # so mu and lam grow by the fourth power of its size; and by the square of the model's error,
+_MOST_CAUTION = 10.0  # linear light, but no more than tenfold
 _CHOICE = 4  # the power of the ratio of both guesses' errors by which they are mixed
 _LEAST_ERROR = 1e-5  # mean squared, of encoded values: below it both guesses are right
 _GOOD_MISFIT, _BAD_MISFIT = 0.3, 0.6  # the copy up to the one, the guess from the other
@@ -82,7 +82,7 @@ def fuse(
     mask: BoolArray,
     sources: Sequence[BoolArray],
     *,
-    aligned: bool = False,
+    exact: Sequence[BoolArray] | None = None,
     model_error: float = 0.0,
     threads: int | None = None,
     callback: Callback | None = None,
@@ -101,8 +101,9 @@ def fuse(
         (H, W) bool. What is outside is neither changed nor believed: it may be in focus.
     sources : sequence of ndarray
         bool, where each focused photo has examples.
-    aligned : bool
-        The focused photos are registered: they show each thing at the defocused one's place, and are of its size.
+    exact : sequence of ndarray, optional
+        If the focused photos are registered, so that they show each thing at the defocused one's place, and are of its
+        size: (H, W) bool, where they are so to less than a pixel.
     model_error : float
         Mean absolute difference, in linear light, that the PSF and the registration leave: 0 if it is not known.
     threads, callback :
@@ -127,7 +128,7 @@ def fuse(
     queries = _queries(inside)
     matches = match(
         Look(_encoded(photo), restored.total_variation), looks, queries, positions, Windows.for_blur(sigma),
-        places=queries + [side.start for side in window] if aligned else None,
+        places=None if exact is None else queries + [side.start for side in window], exact=exact or (),
         threads=threads, tick=progress.after(2),
     )  # fmt: skip
     progress(3)
@@ -163,7 +164,7 @@ class _Weights(NamedTuple):
     @staticmethod
     def careful(lam: float, sigma: float, model_error: float) -> "_Weights":
         """Return the weights for a lam that the noise calls for, and a PSF of a standard deviation along one axis."""
-        caution = min(max(sigma / _SMALL_BLUR, model_error / _SMALL_ERROR, 1) ** 2, _MOST_CAUTION)
+        caution = min(max((sigma / _SMALL_BLUR) ** 4, (model_error / _SMALL_ERROR) ** 2, 1), _MOST_CAUTION)
         return _Weights(max(lam, _LEAST_LAM * caution), _GUESS_MU * caution)
 
 

@@ -32,7 +32,9 @@ _AT_A_TIME = 8_192
 #: Variance of encoded values that is noise: matches nearer than this are equally good.
 NOISE_VARIANCE = 1e-4
 
-_SLACK = 0.2 * NOISE_VARIANCE  # what a patch that is registered may be farther away than the nearest one
+_SLACK = 0.2 * NOISE_VARIANCE  # what the patch at the registered place may be farther away than the nearest one
+_RATIO = 1.75  # and how many times, on average around it, if the place is known to less than a pixel
+_AROUND = 8.0  # pixels, standard deviation
 
 
 class Look(NamedTuple):
@@ -127,12 +129,15 @@ def match(
     windows: Windows,
     *,
     places: Indices | None = None,
+    exact: Sequence[BoolArray] = (),
     threads: int | None,
     tick: Tick = untold,
 ) -> Matches:
     """Find for each query, (M, 2) pixels of the photo, the patches most like it among `positions` in the examples.
 
     `places`, (M, 2), is where registered examples show the same: the patch there, if no other is nearer, is all five.
+    Where it is known to less than a pixel, `exact`, (h, w) for each example, others may be somewhat nearer: among many
+    patches some are by chance.
     """
     axes = _principal_axes(examples, positions, windows)
     own = [positions[positions[:, 0] == number, 1:] for number in range(len(examples))]
@@ -141,11 +146,25 @@ def match(
     wanted, contrast = _project(photo, queries, windows, axes, threads, tick)
     distances, patches = nearest_vectors(library, wanted, NEIGHBOURS, threads=threads, tick=tick)
     if places is not None:
-        for there in _patches_at(places, positions, examples):
+        for there, known in zip(_patches_at(places, positions, examples), exact, strict=True):
             apart = np.square(library[there] - wanted).sum(axis=1)
-            alone = (there >= 0) & (apart <= distances[:, 0] + np.float32(_SLACK))
+            nearest = distances[:, 0] + np.float32(_SLACK)
+            alone = _is_nearly_nearest(queries, apart, nearest, (there >= 0) & known[tuple(places.T)])
+            alone |= (there >= 0) & (apart <= nearest)
             distances[alone], patches[alone] = apart[alone, np.newaxis], there[alone, np.newaxis]
     return Matches(queries, positions, patches, distances, contrast)
+
+
+def _is_nearly_nearest(queries: Indices, apart: FloatArray, nearest: FloatArray, exact: BoolArray) -> BoolArray:
+    """Return for which queries the patch at the exact place is near enough, on average around them, (M,)."""
+    from scipy.ndimage import gaussian_filter
+
+    planes = np.zeros((2, *queries.max(axis=0) + 1), np.float32)
+    for plane, values in zip(planes, (apart, nearest), strict=True):
+        plane[tuple(queries.T)] = np.where(exact, values, 0)
+    here, best = (gaussian_filter(plane, _AROUND)[tuple(queries.T)] for plane in planes)
+    near: BoolArray = exact & (here < _RATIO * best) & (apart < _RATIO**2 * nearest)
+    return near
 
 
 def _patches_at(places: Indices, positions: Indices, examples: Sequence[Look]) -> Iterator[Indices]:
