@@ -108,6 +108,31 @@ def test_photo_without_examples_nearby_keeps_the_others_numbers(example):
     assert set(fusion.source[MASK][:, 0]) == {5}
 
 
+def test_each_pixel_tells_which_photo_it_is_from(example):
+    left = np.broadcast_to(np.arange(140) < 70, MASK.shape)
+    halves = [Example(number, SHARP, mask, example.registration) for number, mask in ((1, left), (4, ~left))]
+    fusion = restore(PHOTO, halves, [Region(MASK, PSF, 0.0)], MASK)
+    for number, mask in ((1, left), (4, ~left)):
+        own = fusion.source[fusion.source[..., 0] == number]
+        assert len(own) > 0.3 * np.count_nonzero(MASK)
+        assert mask[tuple(own[:, 1:].T)].all()
+
+
+def test_parts_that_differ_pass_smoothly_into_one_another(in_parts, monkeypatch):
+    numbers = iter(range(100))
+
+    def fuse(photo, examples, psf, mask, sources, **_):
+        image = np.where(mask[..., np.newaxis], np.float32(next(numbers) % 2), photo)
+        confidence = np.where(mask, np.float32(0.5), np.float32(np.nan))
+        return Fusion(image, np.zeros(mask.shape, np.float32), confidence, np.full((*mask.shape, 3), -1, np.int32))
+
+    monkeypatch.setattr(assembly, "fuse", fuse)
+    image = restore(PHOTO, [], [Region(MASK, PSF, 0.0)], MASK).image[20:100, 25:115]
+    assert image.min() < 0.01
+    assert image.max() > 0.99
+    assert max(np.abs(np.diff(image, axis=axis)).max() for axis in (0, 1)) < 0.3
+
+
 def test_without_examples_it_is_deconvolution():
     fusion = restore(PHOTO, [], [Region(MASK, PSF, 0.0)], MASK)
     assert psnr(fusion.image) > psnr(PHOTO) + 1
@@ -125,6 +150,7 @@ def test_marked_examples_are_looked_for_farther_away(example):
     mark[95:, 110:] = True
     marked = Example(0, SHARP, mark, example.registration)
     fusion = restore(PHOTO, [marked], [Region(part, PSF, 0.0)], part)
+    assert (fusion.source[part] >= 0).all()
     assert mark[tuple(fusion.source[part][:, 1:].T)].mean() > 0.9
 
 

@@ -51,7 +51,8 @@ def test_each_region_has_its_own_blur(halves):
     """A photo nearer at its left: the PSF of the whole mask is that of neither half."""
     nearer = convolve(SHARP, disk_psf(13)[..., np.newaxis], mode="mirror")
     defocused = np.where(LEFT[..., np.newaxis], nearer, BLURRED)
-    examples = [example(0, sharp_where(LEFT), defocused), example(1, sharp_where(~LEFT), defocused)]
+    registration = register(defocused, SHARP, MASK, threads=1)
+    examples = [Example(i, sharp_where(side), None, registration) for i, side in enumerate((LEFT, ~LEFT))]
     regions = find_regions(defocused, examples, MASK, None, threads=1)
     assert len(regions) == 2
     left, right = (len(region.psf) for region in regions)
@@ -71,8 +72,20 @@ def test_photo_that_is_best_nowhere_has_no_region(halves):
     np.testing.assert_array_equal(region.mask, MASK)
 
 
+def test_the_sharpest_of_three_is_not_the_last_that_beats_the_first():
+    worst, middle = (convolve(SHARP, disk_psf(size)[..., np.newaxis], mode="mirror") for size in (11, 5))
+    best_at_left = np.where(LEFT[..., np.newaxis], SHARP, worst)
+    registration = register(BLURRED, SHARP, MASK, threads=1)
+    examples = [Example(i, photo, None, registration) for i, photo in enumerate((worst, best_at_left, middle))]
+    *_, left, right = find_regions(BLURRED, examples, MASK, None, threads=1)
+    assert np.mean(left.mask[MASK & (np.arange(140) < 60)]) > 0.8
+    assert np.mean(right.mask[MASK & (np.arange(140) > 80)]) > 0.5
+
+
 def test_what_only_one_photo_shows_is_its_own():
-    crops = [example(0, SHARP[:, :95]), example(1, SHARP)]
+    blurrier = convolve(SHARP, disk_psf(5)[..., np.newaxis], mode="mirror")
+    blurrier[:, 97:] = blurrier[:, 97:].mean(axis=(0, 1))
+    crops = [example(0, SHARP[:, :95]), Example(1, blurrier, None, register(BLURRED, SHARP, MASK, threads=1))]
     assert all(each.registration.is_believable for each in crops)
     regions = find_regions(BLURRED, crops, MASK, None, threads=1)
     beyond = MASK & (np.arange(140) > 97)

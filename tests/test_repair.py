@@ -461,6 +461,7 @@ def test_thin_masks(mask, psf):
 def test_photos_of_very_different_exposure(gain):
     """A highlight of the one may be many times as bright as white in the other."""
     dark = encode(decode(moved()) * np.float32(gain))
+    dark[12:24, 30:44] = 1
     result = repair(misfocused(), dark)
     assert_consistent(result, misfocused())
     assert psnr(result.image) > psnr(misfocused()) + 8
@@ -524,6 +525,14 @@ def test_arguments_are_left_alone(shifted):
         np.testing.assert_array_equal(array, copy)
     for array in (result.image, result.mask, *(found.psf for found in result.photos)):
         assert not any(np.shares_memory(array, given) for given in arrays)
+
+
+def test_result_is_its_own_even_if_nothing_is_found():
+    photo, mask = misfocused(), MASK.copy()
+    with pytest.warns(fr.RegistrationWarning, match="is not used"):
+        result = repair(photo, OTHER, mask=mask)
+    assert not np.shares_memory(result.mask, mask)
+    assert not np.shares_memory(result.image, photo)
 
 
 @pytest.fixture(scope="module")
