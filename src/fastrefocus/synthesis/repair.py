@@ -41,7 +41,7 @@ class ExamplePhoto:
         Why it was not used; empty if it was.
     score : float
         The share that it explains of what is not smooth in the misfocused photo, at most 1; of another scene it is
-        below 0.45.
+        below 0.55.
     residual, residual_before : float
         Mean absolute difference inside the mask to the misfocused photo, in linear light, blurred as that is;
         registered, and as the photos are.
