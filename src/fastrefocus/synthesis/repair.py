@@ -214,7 +214,7 @@ def _check_psf(psf: str | npt.ArrayLike, image: FloatArray) -> FloatArray | None
     if isinstance(psf, str):
         checks.choice(psf, "psf", ("fit",))
         return None
-    kernel = np.maximum(as_psf(psf, image.shape), np.float32(0))
+    kernel: FloatArray = np.maximum(as_psf(psf, image.shape), np.float32(0))
     normalised: FloatArray = kernel / np.float32(kernel.sum(dtype=np.float64))
     return normalised
 
