@@ -229,6 +229,12 @@ def test_mask_that_is_smaller_than_the_psf():
     assert_consistent(result, misfocused())
 
 
+def test_negative_values_of_a_psf_count_as_0():
+    """Such a one has a negative variance."""
+    psf = np.float32([[-1, 1, -1], [1, 1.01, 1], [-1, 1, -1]])
+    assert_same(repair(misfocused(), moved(), psf=psf), repair(misfocused(), moved(), psf=np.maximum(psf, 0)))
+
+
 def test_psf_of_a_pixel_changes_little():
     result = repair(misfocused(), moved(), psf=[[1.0]])
     assert psnr(result.image, misfocused()) > 30
@@ -538,12 +544,12 @@ def test_result_is_its_own_even_if_nothing_is_found():
 @pytest.fixture(scope="module")
 def by_two_photos():
     """Everything that threads do is in it."""
-    return repair(misfocused(psf=fr.disk_psf(11)), [moved(), grey(SHARP)], mask=None)
+    return repair(misfocused(psf=fr.disk_psf(11)), [moved(), SHARP], mask=None)
 
 
 @pytest.mark.parametrize("threads", [2, 3])
 def test_threads_change_nothing(threads, by_two_photos):
-    photos = misfocused(psf=fr.disk_psf(11)), [moved(), grey(SHARP)]
+    photos = misfocused(psf=fr.disk_psf(11)), [moved(), SHARP]
     assert_same(repair(*photos, mask=None, threads=threads), by_two_photos)
 
 

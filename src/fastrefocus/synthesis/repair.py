@@ -115,7 +115,7 @@ def refocus_from_examples(
         it is the sharper one, and what is seen from the mask. It is registered as a whole.
     psf : "fit" or array_like
         (h, w), odd: the blur of the misfocused photo against the focused ones. "fit": the disk or Gaussian that
-        explains more, for each focused photo.
+        explains more, for each focused photo. A PSF is normalised, and negative values count as 0.
     method : {"auto", "paper"}
         "paper": paper B's own, `synthesize` with a `PatchLibrary` of the focused photos. It neither registers the
         photos nor matches their brightness.
@@ -214,7 +214,7 @@ def _check_psf(psf: str | npt.ArrayLike, image: FloatArray) -> FloatArray | None
     if isinstance(psf, str):
         checks.choice(psf, "psf", ("fit",))
         return None
-    kernel = as_psf(psf, image.shape)
+    kernel: FloatArray = np.maximum(as_psf(psf, image.shape), np.float32(0))
     normalised: FloatArray = kernel / np.float32(kernel.sum(dtype=np.float64))
     return normalised
 
