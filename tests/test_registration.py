@@ -140,6 +140,12 @@ def test_mask_is_found():
     assert (found.mask & ~out_of_focus).sum() < 0.25 * out_of_focus.sum()
 
 
+def test_a_negative_is_not_believed():
+    focused = sample("astronaut")
+    defocused, mask, _ = taken_from(focused, np.eye(3), disk_psf(7))
+    assert "scene" in register(defocused, exposed_again(1 - focused), mask).problem
+
+
 def test_different_scenes_are_not_believed():
     one, other = sample("astronaut")[:200, :256], sample("coffee")
     defocused, mask, _ = taken_from(one, np.eye(3), disk_psf(7))

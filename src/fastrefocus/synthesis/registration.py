@@ -374,7 +374,8 @@ def _problem(comparison: Comparison, explained: Explanation, score: float, blur:
     """Say why a registration is not to be believed."""
     if np.count_nonzero(explained.pixels) < _FEWEST_COVERED * np.count_nonzero(comparison.inside):
         return "the focused photo does not show what is out of focus"
-    if score < _SAME_SCENE:
+    negative = (explained.coefficients[:, 0, 0] <= 0).any()  # gains, in the middle
+    if score < _SAME_SCENE or negative:
         return "the photos do not show the same scene where they are compared"
     if blur.sigma < _LEAST_BLUR:
         return "the focused photo is no sharper where the photos are compared"
