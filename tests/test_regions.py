@@ -36,7 +36,7 @@ def test_a_single_photo_has_all_of_the_mask():
     (region,) = find_regions(BLURRED, [only], MASK, None, threads=1)
     np.testing.assert_array_equal(region.mask, MASK)
     assert region.psf is only.registration.psf
-    assert region.residual == only.registration.residual
+    assert region.difference == only.registration.difference
 
 
 def test_regions_divide_the_mask_by_what_is_sharpest(halves):
@@ -57,7 +57,7 @@ def test_each_region_has_its_own_blur(halves):
     assert len(regions) == 2
     left, right = (len(region.psf) for region in regions)
     assert left > right
-    assert all(np.isfinite(region.residual) and region.residual > 0 for region in regions)
+    assert all(np.isfinite(region.difference) and region.difference > 0 for region in regions)
 
 
 def test_the_order_of_the_photos_is_no_matter(halves):
@@ -97,7 +97,7 @@ def test_psf_that_is_given_is_that_of_one_region(halves):
     (region,) = find_regions(BLURRED, halves, MASK, disk_psf(5), threads=1)
     np.testing.assert_array_equal(region.mask, MASK)
     np.testing.assert_array_equal(region.psf, disk_psf(5))
-    assert region.residual == min(each.registration.residual for each in halves)
+    assert region.difference == min(each.registration.difference for each in halves)
 
 
 def test_what_is_in_focus_is_left_out_of_a_mask_that_was_found():

@@ -53,7 +53,7 @@ def restore(
             _widened(part.mask, window) & mask[window],
             [source for _, source in near],
             exact=[example.exact(window) for example, _ in near],
-            model_error=part.residual,
+            model_error=part.difference,
             threads=threads,
             callback=part_of(callback, number, len(parts)),
         )

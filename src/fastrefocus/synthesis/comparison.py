@@ -81,6 +81,7 @@ class Explanation:
     pixels: BoolArray  # (h, w), those compared
     coefficients: Matrix  # (C, 2, n): of gain and offset
     residual: float  # mean absolute difference inside the mask; what is not compared counts as if it were flat
+    difference: float  # the same, of what is compared
 
     def image(self) -> FloatArray:
         """Return the model's values, (h, w, C)."""
@@ -221,7 +222,7 @@ class Comparison:
         chosen = samples(pixels)
         channels = blurred.shape[2]
         if len(chosen) < _FEWEST_SAMPLES:
-            return Explanation(blurred, pixels, np.zeros((channels, 2, 1)), np.inf)
+            return Explanation(blurred, pixels, np.zeros((channels, 2, 1)), np.inf, np.inf)
         shape = polynomials(chosen, pixels.shape, degree)
         coefficients, left = [], 0.0
         for i in range(channels):
@@ -236,7 +237,7 @@ class Comparison:
             left += float(np.abs(d - np.einsum("ij,i->j", columns, found)).mean()) / channels
         missing = self.inside & ~pixels
         total = left * np.count_nonzero(pixels) + float(self._deviation[missing].sum(dtype=np.float64))
-        return Explanation(blurred, pixels, np.array(coefficients), total / np.count_nonzero(self.inside))
+        return Explanation(blurred, pixels, np.array(coefficients), total / np.count_nonzero(self.inside), left)
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,11 +32,11 @@ def bounding_window(mask: BoolArray, margin: int) -> Window:
 
 
 class Region(NamedTuple):
-    """Pixels of the misfocused photo, (H, W) bool, the PSF that blurs them, and what that leaves unexplained."""
+    """Pixels of the misfocused photo, (H, W) bool, the PSF that blurs them, and the mean difference that it leaves."""
 
     mask: BoolArray
     psf: FloatArray
-    residual: float
+    difference: float
 
 
 def find_regions(
@@ -57,7 +57,7 @@ def find_regions(
         parts = ((example, wanted & (sharpest == number)) for number, example in enumerate(examples))
         regions = [Region(part, *_psf(defocused, example, part)) for example, part in parts if part.any()]
     else:
-        regions = [Region(wanted, psf, min(example.registration.residual for example in examples))]
+        regions = [Region(wanted, psf, min(example.registration.difference for example in examples))]
     if mask is None:
         regions = [region._replace(mask=region.mask & ~_in_focus(defocused, examples, region)) for region in regions]
     return [region for region in regions if region.mask.any()]
@@ -100,10 +100,10 @@ def _psf(defocused: FloatArray, example: Example, part: BoolArray) -> tuple[Floa
     """Return the PSF of a part of the mask, and the mean absolute difference that it leaves."""
     registration = example.registration
     if np.array_equal(part, registration.mask):
-        return registration.psf, registration.residual
+        return registration.psf, registration.difference
     pair = Pair(luminance(defocused)[..., np.newaxis], luminance(example.light)[..., np.newaxis], part)
     scale = pair.scale_for(_MOST_PIXELS)
     view, blur = registration.view.at_scale(scale), registration.blur.at_scale(scale)
     comparison = Comparison(pair.at_scale(scale), view, blur.reach)
     blur = comparison.fit_blur(view, around=blur, shapes=("disk", "gaussian"))
-    return blur.at_scale(1 / scale).psf, comparison.explain(view, blur).residual
+    return blur.at_scale(1 / scale).psf, comparison.explain(view, blur).difference

@@ -34,8 +34,9 @@ _FINEST_SIGMA = 2.0  # pixels: a blur that is reduced is still as large as this
 _LEFT_BY_HOMOGRAPHY, _LEFT_BY_EXPOSURE, _LEFT_BY_FLOW = 0.99, 0.85, 0.95
 
 #: Of what a smooth picture leaves, the homography explains 0.56 to 0.95 in pairs of the same scene but one, and at most
-#: 0.53 in pairs of different ones. A flow could make anything of anything.
-_SAME_SCENE = 0.55
+#: 0.53 in pairs of different ones (the next 0.43); where the mask is a corner of the photo, 0.52. A flow could make
+#: anything of anything.
+_SAME_SCENE = 0.5
 
 _AGREEING = 0.97  # mean agreement from which on a flow has nothing to add
 _FEWEST_PIXELS = 400  # of the mask
@@ -75,6 +76,8 @@ class Registration:
     residual, residual_before : float
         Mean absolute difference inside the mask, linear light; before: as the photos are, but for a constant gain and
         offset and the best blur.
+    difference : float
+        As `residual`, where the focused photo shows the place; what it does not show counts there as if it were flat.
     score : float
         Share that the focused photo, without a flow, explains of what is not smooth in the defocused one, up to 1.
     focused_blur : float
@@ -93,6 +96,7 @@ class Registration:
     blur: Blur
     residual: float
     residual_before: float
+    difference: float
     score: float
     focused_blur: float
     problem: str
@@ -250,6 +254,7 @@ def _unregistered(pair: Pair, psf: FloatArray | None, problem: str) -> Registrat
         psf=Blur(_NO_BLUR).psf if psf is None else psf,
         blur=Blur(_NO_BLUR),
         residual=math.nan,
+        difference=math.nan,
         residual_before=math.nan,
         score=0.0,
         focused_blur=math.nan,
@@ -346,6 +351,7 @@ def _report(
         psf=whole.psf if psf is None else psf,
         blur=whole,
         residual=explained.residual,
+        difference=explained.difference,
         residual_before=before.residual,
         score=score,
         focused_blur=own_blur(colour, fit.whole_view(), threads),

@@ -41,7 +41,7 @@ class ExamplePhoto:
         Why it was not used; empty if it was.
     score : float
         The share that it explains of what is not smooth in the misfocused photo, at most 1; of another scene it is
-        below 0.55.
+        below 0.5.
     residual, residual_before : float
         Mean absolute difference inside the mask to the misfocused photo, in linear light, blurred as that is;
         registered, and as the photos are.
@@ -183,7 +183,7 @@ def refocus_from_examples(
     elif inside is None or kernel is None:
         return _deblurred(image, inside, found, threads, callback)
     else:
-        regions = [Region(inside, kernel, residual=0)]
+        regions = [Region(inside, kernel, difference=0)]
     if not regions:
         return _kept(image, np.zeros(image.shape[:2], np.bool_), found)
     whole = np.logical_or.reduce([region.mask for region in regions])
