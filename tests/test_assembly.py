@@ -8,8 +8,9 @@ from fastrefocus.light import decode, encode
 from fastrefocus.synthesis import assembly
 from fastrefocus.synthesis.example import Example
 from fastrefocus.synthesis.fusion import Fusion
-from fastrefocus.synthesis.regions import Region, bounding_window
+from fastrefocus.synthesis.regions import Region
 from fastrefocus.synthesis.registration import register
+from fastrefocus.synthesis.view import bounding_window
 
 PSF = disk_psf(7)
 SHARP = decode(skimage.data.astronaut()[:120, 160:300] / np.float32(255))

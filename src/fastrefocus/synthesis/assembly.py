@@ -8,8 +8,8 @@ from fastrefocus.arrays import BoolArray, FloatArray
 from fastrefocus.progress import Callback, part_of
 from fastrefocus.synthesis.example import Example
 from fastrefocus.synthesis.fusion import Fusion, fuse
-from fastrefocus.synthesis.regions import Region, bounding_window
-from fastrefocus.synthesis.registration import Window
+from fastrefocus.synthesis.regions import Region
+from fastrefocus.synthesis.view import Window, bounding_window
 
 _MOST_PIXELS = 1_200_000  # of the box around a part
 _MARGIN = 48  # pixels around a part in which examples are looked for, or more for a large PSF
@@ -40,7 +40,7 @@ def restore(
         What is in it. The source is a place in the focused photos as they were given.
     """
     parts = [part for region in regions for part in _split(region)]
-    frame = bounding_window(mask, 0)
+    frame = bounding_window(mask)
     canvas = _Canvas(mask[frame], frame, photo.shape[2])
     for number, part in enumerate(parts):
         window = _surroundings(part, examples)
@@ -63,7 +63,7 @@ def restore(
 
 def _split(region: Region) -> Iterator[Region]:
     """Halve a region until its box is small enough."""
-    window = rows, columns = bounding_window(region.mask, 0)
+    window = rows, columns = bounding_window(region.mask)
     if _area(window) <= _MOST_PIXELS:
         yield region
         return

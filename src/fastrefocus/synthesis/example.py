@@ -8,8 +8,8 @@ import numpy as np
 from fastrefocus.arrays import BoolArray, FloatArray
 from fastrefocus.light import luminance
 from fastrefocus.synthesis.library import Indices
-from fastrefocus.synthesis.registration import Registration, Window
-from fastrefocus.synthesis.view import View
+from fastrefocus.synthesis.registration import Registration
+from fastrefocus.synthesis.view import View, Window
 
 BRIGHTEST = np.float32(8)  # linear light: what a highlight may have been, in a focused photo that is exposed less
 
@@ -77,7 +77,7 @@ class Example:
     def exact(self, window: Window) -> BoolArray:
         """Return where in a window what is shown is at its place, as far as the flow can tell, (h, w)."""
         if self.as_taken:
-            return np.zeros_like(self.covered(window))
+            return np.zeros_like(self.registration.mask[window])
         if self.registration.view.flow is None:
             return self.covered(window)
         moved = np.abs(self.registration.coordinates(window) - self._rigid.coordinates(window)).max(axis=2)

@@ -34,6 +34,7 @@ from fastrefocus.progress import Callback, Progress, Tick
 from fastrefocus.synthesis.comparison import CLIPPED
 from fastrefocus.synthesis.library import Indices
 from fastrefocus.synthesis.matching import Look, Matches, Windows, library_positions, match, vote
+from fastrefocus.synthesis.view import bounding_window
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -111,7 +112,7 @@ def fuse(
     """
     progress = Progress(callback, "match", 4)
     progress(0)
-    window = _box(mask, 2 * max(psf.shape))
+    window = bounding_window(mask, 2 * max(psf.shape))
     photo, inside = defocused[window], mask[window]
     sigma = _deviation(psf)
     weights = _Weights.careful(choose_lam(photo.mean(axis=2), psf, mask=inside), sigma, model_error)
@@ -293,13 +294,6 @@ def _deviation(psf: FloatArray) -> float:
     y, x = np.indices(psf.shape)
     centre = (psf * y).sum(), (psf * x).sum()
     return float(np.sqrt((psf * ((y - centre[0]) ** 2 + (x - centre[1]) ** 2)).sum() / 2))
-
-
-def _box(mask: BoolArray, margin: int) -> tuple[slice, slice]:
-    """Return the slices of the mask's bounding box, widened by the margin where the photo goes on."""
-    sides = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
-    rows, columns = (slice(max(int(side[0]) - margin, 0), int(side[-1]) + 1 + margin) for side in sides)
-    return rows, columns
 
 
 def _queries(mask: BoolArray) -> Indices:

@@ -12,23 +12,11 @@ from fastrefocus.synthesis.comparison import Comparison, Pair
 from fastrefocus.synthesis.example import Example
 from fastrefocus.synthesis.focus_mask import find_out_of_focus
 from fastrefocus.synthesis.fusion import blur
-from fastrefocus.synthesis.registration import Window
-from fastrefocus.synthesis.view import View
+from fastrefocus.synthesis.view import EVERYWHERE, View, bounding_window
 
-_EVERYWHERE: Window = (slice(None), slice(None))
 _MOST_PIXELS = 1_500_000  # at which a PSF is fitted
 _AROUND = 4.0  # pixels, standard deviation, over which differences are averaged
 _IN_FOCUS = 0.7  # of the difference to the blurred photo: what that to the sharp one is at most
-
-
-def bounding_window(mask: BoolArray, margin: int) -> Window:
-    """Return the mask's bounding box, widened by the margin as far as the photo goes."""
-    sides = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
-    rows, columns = (
-        slice(max(int(side[0]) - margin, 0), min(int(side[-1]) + 1 + margin, size))
-        for side, size in zip(sides, mask.shape, strict=True)
-    )
-    return rows, columns
 
 
 class Region(NamedTuple):
@@ -86,9 +74,9 @@ def _sharpest(examples: Sequence[Example], mask: BoolArray, threads: int | None)
     best = np.zeros(mask.shape, np.intp)
     if len(examples) == 1:
         return best
-    sharp, known = examples[0].shown(_EVERYWHERE, grey=True), examples[0].covered(_EVERYWHERE)
+    sharp, known = examples[0].shown(EVERYWHERE, grey=True), examples[0].covered(EVERYWHERE)
     for number, example in enumerate(examples[1:], 1):
-        shown, covered = example.shown(_EVERYWHERE, grey=True), example.covered(_EVERYWHERE)
+        shown, covered = example.shown(EVERYWHERE, grey=True), example.covered(EVERYWHERE)
         better = find_out_of_focus(Pair(sharp, shown, mask & covered), View(), threads) | (covered & ~known)
         best[better] = number
         sharp[better] = shown[better]
@@ -103,7 +91,7 @@ def _psf(defocused: FloatArray, example: Example, part: BoolArray) -> tuple[Floa
         return registration.psf, registration.difference
     pair = Pair(luminance(defocused)[..., np.newaxis], luminance(example.light)[..., np.newaxis], part)
     scale = pair.scale_for(_MOST_PIXELS)
-    view, blur = registration.view.at_scale(scale), registration.blur.at_scale(scale)
-    comparison = Comparison(pair.at_scale(scale), view, blur.reach)
-    blur = comparison.fit_blur(view, around=blur, shapes=("disk", "gaussian"))
-    return blur.at_scale(1 / scale).psf, comparison.explain(view, blur).difference
+    view, around = registration.view.at_scale(scale), registration.blur.at_scale(scale)
+    comparison = Comparison(pair.at_scale(scale), view, around.reach)
+    fitted = comparison.fit_blur(view, around=around, shapes=("disk", "gaussian"))
+    return fitted.at_scale(1 / scale).psf, comparison.explain(view, fitted).difference

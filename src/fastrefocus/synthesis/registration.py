@@ -21,7 +21,7 @@ from fastrefocus.synthesis.flow import add_flow, find_strays
 from fastrefocus.synthesis.focus_mask import find_out_of_focus, own_blur
 from fastrefocus.synthesis.gauss_newton import HOMOGRAPHY, SIMILARITY, improve
 from fastrefocus.synthesis.keypoints import guess
-from fastrefocus.synthesis.view import Box, CoarseMap, Sampler, View, bounding_box, crop
+from fastrefocus.synthesis.view import EVERYWHERE, Box, CoarseMap, Sampler, View, Window, bounding_box, crop
 
 _FIRST_SIDE = 192  # pixels of the mask at the coarsest scale at which a view is refined
 
@@ -49,11 +49,6 @@ _SPLINE_REACH = 16  # pixels; what is farther away changes nothing between pixel
 
 #: Hundredths of the way that are done after the first view, the view refined, the mask, the flow, and the blur.
 _GUESSED, _REFINED, _MASKED, _FLOWED, _FITTED = 25, 45, 50, 80, 90
-
-#: Rows and columns of the defocused photo.
-Window = tuple[slice, slice]
-
-_EVERYWHERE: Window = (slice(None), slice(None))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,29 +105,29 @@ class Registration:
         """Whether something may be copied."""
         return not self.problem
 
-    def coordinates(self, window: Window = _EVERYWHERE) -> FloatArray:
+    def coordinates(self, window: Window = EVERYWHERE) -> FloatArray:
         """Return where the window's pixels are seen in the focused photo, (h, w, 2) float32, (y, x).
 
         Beyond the mask that goes on as it is inside.
         """
         return np.moveaxis(self.view.seen_from(self._box(window)), 0, -1)
 
-    def covered(self, window: Window = _EVERYWHERE) -> BoolArray:
+    def covered(self, window: Window = EVERYWHERE) -> BoolArray:
         """Return which of the window's pixels the focused photo shows, (h, w): in the frame, and not hidden there."""
         return self.view.shows(self._box(window), self._focused_shape)
 
-    def agreement(self, window: Window = _EVERYWHERE) -> FloatArray:
+    def agreement(self, window: Window = EVERYWHERE) -> FloatArray:
         """Return the local correlation of the defocused photo and what the focused one says of it, (h, w), 0..1.
 
         It is 1 where neither has texture, and 0 outside the mask.
         """
         return self._agreement.at(self._box(window)) * self.mask[window]
 
-    def exposure(self, window: Window = _EVERYWHERE) -> tuple[FloatArray, FloatArray]:
+    def exposure(self, window: Window = EVERYWHERE) -> tuple[FloatArray, FloatArray]:
         """Return gain and offset of each channel, float32 (h, w, C), or (1, 1, C) where they do not vary."""
         return self.light.at(self._box(window))
 
-    def warp(self, focused: FloatArray, window: Window = _EVERYWHERE) -> FloatArray:
+    def warp(self, focused: FloatArray, window: Window = EVERYWHERE) -> FloatArray:
         """Return the focused photo as the defocused one would show it in focus, (h, w, C) linear light.
 
         It is seen from the same place and has the same brightness. What is not covered is as at the photo's border.

@@ -12,6 +12,7 @@ from fastrefocus.deconvolution.deblur import deblur
 from fastrefocus.errors import RegistrationWarning, warn
 from fastrefocus.light import decode, encode, luminance
 from fastrefocus.optics.calibration import fit_disk_psf
+from fastrefocus.optics.psf import disk_psf
 from fastrefocus.parallel import thread_count
 from fastrefocus.progress import Callback, part_of
 from fastrefocus.synthesis.assembly import restore
@@ -19,9 +20,10 @@ from fastrefocus.synthesis.example import BRIGHTEST, Example
 from fastrefocus.synthesis.fusion import Fusion
 from fastrefocus.synthesis.library import Masks, PatchLibrary, Photos, as_masks, as_photos
 from fastrefocus.synthesis.regions import Region, find_regions
-from fastrefocus.synthesis.registration import Registration, Window, register
+from fastrefocus.synthesis.registration import Registration, register
 from fastrefocus.synthesis.result import Provenance, SynthesisResult
 from fastrefocus.synthesis.synthesize import AssignmentResult, synthesize
+from fastrefocus.synthesis.view import EVERYWHERE, Window, bounding_window
 
 METHODS = ("auto", "paper")
 
@@ -195,10 +197,9 @@ def refocus_from_examples(
 
 def fit_disk_around(focused: FloatArray, defocused: FloatArray, mask: BoolArray | None) -> int:
     """Return the diameter of the disk that fits around the mask, of photos of the same view and shape."""
-    box: tuple[slice, ...] = np.s_[:, :]
+    box = EVERYWHERE
     if mask is not None and mask.shape == defocused.shape[:2] and mask.any():
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        box = bounding_window(mask)
     largest = max(min(_LARGEST_DISK, *(length - 1 for length in defocused[box].shape[:2])), 1)
     return fit_disk_psf(focused[box], defocused[box], max_diameter=largest).diameter
 
@@ -228,8 +229,6 @@ def _by_the_paper(
     threads: int | None,
     callback: Callback | None,
 ) -> AssignmentResult:
-    from fastrefocus.optics.psf import disk_psf
-
     if psf is None:
         if photos[0].shape != image.shape:
             raise ValueError(
@@ -255,7 +254,7 @@ def _say_problems(registrations: Sequence[Registration]) -> None:
 
 def _say_what_is_not_seen(examples: Sequence[Example]) -> None:
     for example in examples:
-        if example.mask is not None and not example.sources((slice(None), slice(None))).any():
+        if example.mask is not None and not example.sources(EVERYWHERE).any():
             warn(
                 f"nothing is copied from focused[{example.number}]: the photo shows nothing of what its mask is on",
                 RegistrationWarning,

@@ -16,6 +16,11 @@ _Value = TypeVar("_Value", bound=np.generic)
 #: Top, left, height and width of a window of a photo, pixels; it may reach beyond the photo.
 Box = tuple[int, int, int, int]
 
+#: Rows and columns of the defocused photo.
+Window = tuple[slice, slice]
+
+EVERYWHERE: Window = (slice(None), slice(None))
+
 #: What is credible of a view: radians, ratio of the largest to the smallest magnification, and magnification.
 _MOST_TURN, _MOST_STRETCH, _MOST_SCALE = 0.5, 1.4, 2.2
 
@@ -113,6 +118,15 @@ def bounding_box(mask: BoolArray) -> Box:
     """Return the smallest window that holds all of a mask, which is not empty."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     return int(rows[0]), int(columns[0]), int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
+
+
+def bounding_window(mask: BoolArray, margin: int = 0) -> Window:
+    """Return the slices of a mask's bounding box, widened by the margin as far as the photo goes."""
+    top, left, height, width = bounding_box(mask)
+    return (
+        slice(max(top - margin, 0), min(top + height + margin, mask.shape[0])),
+        slice(max(left - margin, 0), min(left + width + margin, mask.shape[1])),
+    )
 
 
 def crop(image: npt.NDArray[_Value], box: Box) -> npt.NDArray[_Value]:
